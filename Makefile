@@ -1,0 +1,42 @@
+# The front door. `make serve` and `make test` set up everything that they need; the rest is for the people who work here.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: pyproject.toml
+	@bash .ci/python-venv "$(PYTHON)" $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.ready  ## virtual environment and system packages
+	@bash .ci/system-packages nginx
+
+serve: setup  ## run the main job on embedded defaults: http://localhost:5000
+	exec $(BIN)/python -m whalefall serve
+
+test: setup lint  ## lint and the default test suite
+	@bash .ci/system-packages redis
+	$(PYTEST) -m "not container and not chaos and not browser"
+
+lint: $(VENV)/.ready  ## ruff, mypy strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.ready  ## let ruff mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove what make made
+	rm -rf $(VENV) build dist .*_cache .hypothesis
+
+.PHONY: help setup serve test lint format clean

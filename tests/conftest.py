@@ -1,0 +1,1 @@
+"""Nothing heavy here: fixtures that only some suites need live beside them."""

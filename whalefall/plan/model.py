@@ -1,0 +1,130 @@
+"""The nouns of a Plan. Frozen, complete, comparable: two equal instances need no restart.
+
+Units stand last in names: `_s` seconds, `_bytes` bytes. Words: a *service* is a process type (`web`), an *instance* is
+one process of it (`web.1`); everything below is per instance, so that the supervisor does no arithmetic.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening socket that the supervisor binds once and hands to every generation.
+
+    `address` is `host:port`, `[v6]:port` or `unix:/absolute/path`.
+    """
+
+    name: str
+    address: str
+    backlog: int = 2048  # Gunicorn's own default; the kernel caps it at net.core.somaxconn
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to exec: `argv` in `cwd` with exactly `env` (the instance's own variables are already in it)."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str = ""  # switch to this user after the fork; "" keeps ours
+    umask: int | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)  # setrlimit(2) soft limits: {"nofile": 1024}
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """`service` must be `until` before the instance that names it may start. On stop the order is reversed."""
+
+    service: str
+    until: Literal["started", "ready", "finished"] = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One question, asked every `period_s`; it fails when there is no good answer within `timeout_s`.
+
+    `http` asks `GET path` at `address` and wants a status below 400; `tcp` wants a connection; `exec` wants exit code 0
+    of `argv`; `notify` waits for `READY=1` (sd_notify(3)) and asks nothing.
+    `failures` in a row make a liveness probe fail (Kubernetes' `failureThreshold`).
+    """
+
+    kind: Literal["http", "tcp", "exec", "notify"]
+    address: str = ""
+    path: str = "/"
+    argv: tuple[str, ...] = ()
+    period_s: float = 0.25
+    timeout_s: float = 2.0
+    failures: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """First restart at once, then `first_s` x `factor` up to `max_s` with jitter; forgotten after `stable_s` ready.
+
+    Gives up after `early_crashes` before ready within `early_window_s`, or `crashes` of any kind within `window_s`.
+    """
+
+    first_s: float = 0.5
+    factor: float = 2.0
+    max_s: float = 30.0
+    stable_s: float = 30.0
+    early_crashes: int = 5
+    early_window_s: float = 60.0
+    crashes: int = 10
+    window_s: float = 600.0
+    on_give_up: Literal["exit", "degrade", "stop"] = "exit"
+    degraded_retry_s: float = 60.0  # `degrade`: one more attempt this often
+
+
+@dataclass(frozen=True, slots=True)
+class StopPolicy:
+    """`signal` to the leader, `grace_s` later SIGKILL to the whole tree (systemd's KillMode=mixed).
+
+    `orphans` says what happens to a tree whose leader died by itself: `kill` ends it before a replacement starts;
+    `drain` starts the replacement at once and asks the survivors by `orphan_signal` to finish within `grace_s`.
+    """
+
+    signal: str = "TERM"
+    grace_s: float = 5.0
+    orphans: Literal["kill", "drain"] = "kill"
+    orphan_signal: str = "TERM"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One process that shall run, with everything that is known about its life."""
+
+    service: str
+    number: int
+    command: Command
+    listeners: tuple[str, ...] = ()
+    sockets: Literal["listen_fds", "nginx"] = "listen_fds"  # how the listeners are handed over
+    after: tuple[Dependency, ...] = ()
+    ready: Probe | None = None
+    live: Probe | None = None
+    start_timeout_s: float = 60.0
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+    stop: StopPolicy = field(default_factory=StopPolicy)
+    replace: Literal["start_first", "stop_first"] = "stop_first"
+    run_once: bool = False
+    lock: str = ""  # path of a lock file that the whole tree holds: at most one generation alive on this host
+
+    @property
+    def name(self) -> str:
+        """`web.1`: foreman's and honcho's way to name an instance."""
+        return f"{self.service}.{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that the supervisor needs to know."""
+
+    instances: tuple[Instance, ...]
+    listeners: tuple[Listener, ...] = ()
+    run_dir: str = ""  # for the control socket; private to the user (0700)
+    log_format: Literal["text", "json", "raw"] = "text"
+    log_dir: str = ""  # "" keeps logs on standard output only
+    replan: Command | None = None  # prints the next Plan as JSON; run on reload
+    notes: tuple[str, ...] = ()  # sentences that the supervisor prints once at its start
