@@ -1,4 +1,4 @@
-"""Plan ⇄ JSON. An unknown key, a missing key or a wrong type is an error that names its path (`instances[0].stop.signal`)."""
+"""Plan ⇄ JSON. An unknown or missing key or a wrong type is an error that names its path (`instances[0].stop`)."""
 
 import dataclasses
 import json

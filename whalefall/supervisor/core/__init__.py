@@ -1,0 +1,4 @@
+"""DECIDES: pure functions of (state, event, now). No clock, descriptor, system call or randomness of its own may enter.
+
+`now` is monotonic seconds, `rng` is passed in. Read in this order: events, actions, lifecycle, restarts, handover, engine.
+"""

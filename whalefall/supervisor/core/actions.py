@@ -1,0 +1,78 @@
+"""All that can be ordered, in the imperative. The loop carries them out in the order given."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from whalefall.plan import Instance, Probe
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start `instance` as `life`; answers at once with Spawned or SpawnFailed."""
+
+    life: str
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """To the leader alone: it knows best how to pass it on (systemd's KillMode=mixed)."""
+
+    life: str
+    pid: int
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignalTree:
+    """To every process of the life but the leader, who is dead."""
+
+    life: str
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillTree:
+    """SIGKILL to every process of the life."""
+
+    life: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskProbe:
+    """Ask once; answers later with ProbeSucceeded or ProbeFailed, unless dropped before."""
+
+    life: str
+    probe: Probe
+
+
+@dataclass(frozen=True, slots=True)
+class DropProbe:
+    life: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The life is over: close and remove all that belonged to it."""
+
+    life: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A sentence for people. `tail_lines` > 0 adds the last lines that the instance said."""
+
+    text: str
+    instance: str = ""
+    level: Literal["info", "warning", "error"] = "info"
+    tail_lines: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Everything has ended; leave with this code."""
+
+    code: int
+
+
+Action = Spawn | Signal | SignalTree | KillTree | AskProbe | DropProbe | Forget | Report | Exit

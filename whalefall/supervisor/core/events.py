@@ -1,0 +1,112 @@
+"""All that can happen, in the past tense. Frozen, so that a history is data and can be replayed.
+
+A *life* is one generation of one instance, named `web.1#3`. A spawn answers in the same turn, before anything is
+reaped: otherwise an exit could overtake its own `Spawned`.
+"""
+
+from dataclasses import dataclass
+
+from whalefall.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """`code` as a shell would see it: the exit code, or 128 + n for death by signal n (then `signal` names it)."""
+
+    code: int
+    signal: str = ""
+
+    def __str__(self) -> str:
+        if self.signal:
+            return f"was killed by signal {self.code - 128} ({self.signal})"
+        return f"exited with code {self.code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    life: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    life: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """Any child of ours was reaped, also one that we never started."""
+
+    pid: int
+    status: ExitStatus
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEmptied:
+    """The leader of this life is reaped and no process of its tree is left."""
+
+    life: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSucceeded:
+    life: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFailed:
+    life: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """`engine.next_deadline()` has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """Stop everything in order. A second one kills what is left."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStartRequested:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStopRequested:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRestartRequested:
+    """Replace the running generation: ready before retire, or stop before start, as the instance says."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChanged:
+    """A new Plan, already checked. Only instances that differ are touched."""
+
+    plan: Plan
+
+
+Event = (
+    Spawned
+    | SpawnFailed
+    | Exited
+    | TreeEmptied
+    | ProbeSucceeded
+    | ProbeFailed
+    | DeadlinePassed
+    | StopRequested
+    | InstanceStartRequested
+    | InstanceStopRequested
+    | InstanceRestartRequested
+    | PlanChanged
+)

@@ -1,0 +1,242 @@
+"""One instance over its generations: at most one life serves, at most one more is on its way, the others are ending.
+
+Two ways to replace a life, chosen by the Plan: `start_first` (ready before retire: the new one must be ready before the
+old one is asked to stop; if it is not, it goes and the old one stays) and `stop_first` (the old one's whole tree is gone
+before the new one starts: two schedulers never run side by side).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from whalefall.plan import Instance
+from whalefall.supervisor.core.actions import Action, Report
+from whalefall.supervisor.core.events import DeadlinePassed, Event, Exited
+from whalefall.supervisor.core.lifecycle import Ending, Life, Phase
+from whalefall.supervisor.core.restarts import Chance, Restarts
+
+
+class State(Enum):
+    """What `status` shows. The first three have a process, the others do not."""
+
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+    WAITING = "waiting"  # for what it comes after
+    BACKOFF = "backoff"  # for the moment of its next start
+    STOPPED = "stopped"  # as asked
+    FINISHED = "finished"  # run once, and well
+    FAILED = "failed"  # given up
+
+
+_WITH_A_LIFE = {Phase.STARTING: State.STARTING, Phase.READY: State.READY}
+
+
+@dataclass(slots=True)
+class Slot:
+    """The place of one instance. `rest` and `deadline` mean something only while there is no current life."""
+
+    instance: Instance
+    restarts: Restarts
+    rng: Chance
+    wanted: bool = True
+    rest: State = State.WAITING
+    since: float = 0.0
+    deadline: float | None = None
+    current: Life | None = None
+    incoming: Life | None = None
+    retired: list[Life] = field(default_factory=list)
+    generation: int = 0
+    reason: str = ""  # the last thing that happened, in words
+    last_exit: str = ""
+    given_up: bool = False  # for the engine to see once
+    exit_code: int = 0
+    killed: bool = False  # it did not stop when asked
+
+    @property
+    def state(self) -> State:
+        if self.current is not None:
+            return _WITH_A_LIFE.get(self.current.phase, State.STOPPING)
+        return self.rest
+
+    @property
+    def down(self) -> bool:
+        """Nothing of it is left, not even survivors of an earlier generation."""
+        return self.current is None and self.incoming is None and not self.retired
+
+    def lives(self) -> Iterator[Life]:
+        yield from (life for life in (self.current, self.incoming) if life is not None)
+        yield from self.retired
+
+    def next_deadline(self) -> float | None:
+        times = [life.next_deadline() for life in self.lives()]
+        if self.current is None:
+            times.append(self.deadline)
+        return min((time for time in times if time is not None), default=None)
+
+    # What the engine asks for.
+
+    def start(self, now: float) -> list[Action]:
+        """A first start, or another attempt."""
+        assert self.current is None, f"{self.instance.name} already has a life"  # noqa: S101 - cannot be
+        self.current, self.deadline = self._new_life(now), None
+        return self.current.begin(now)
+
+    def stop(self, now: float) -> list[Action]:
+        self.wanted = False
+        actions = self._drop_incoming(now)
+        if self.current is not None:
+            return actions + self.current.stop(Ending.REQUESTED, now)
+        if self.rest in (State.WAITING, State.BACKOFF) or self.deadline is not None:
+            self._rest(State.STOPPED, now, None)
+        return actions
+
+    def kill(self, now: float) -> list[Action]:
+        self.wanted = False
+        actions = self._drop_incoming(now)
+        return actions + [action for life in list(self.lives()) for action in life.kill(Ending.REQUESTED, now)]
+
+    def adopt(self, instance: Instance, now: float) -> list[Action]:
+        """The Plan has changed for it. What is stopped by wish stays stopped, what waits goes on waiting."""
+        if self.wanted and self.state is not State.WAITING:
+            return self.replace(instance, now)
+        self.instance, self.restarts.policy = instance, instance.restart
+        return []
+
+    def replace(self, instance: Instance, now: float) -> list[Action]:
+        """A new generation of it, perhaps by another Plan. Asked again while one is on its way: the newest wins."""
+        was, self.instance = self.instance, instance
+        self.wanted, self.restarts.policy = True, instance.restart
+        self.restarts.forgive()
+        if self.current is None:
+            return self.start(now)
+        if instance.replace == "stop_first" or was.replace == "stop_first" or self.current.phase is not Phase.READY:
+            return self.current.stop(Ending.REQUESTED, now)
+        actions = self._drop_incoming(now)
+        self.incoming = self._new_life(now)
+        return actions + self.incoming.begin(now)
+
+    # What happens to it.
+
+    def step(self, event: Event, now: float) -> list[Action]:
+        actions: list[Action] = []
+        for life in list(self.lives()):
+            if _concerns(event, life):
+                actions += life.step(event, now)
+        return actions + self._settle(now)
+
+    def _settle(self, now: float) -> list[Action]:
+        """Draw the consequences of what the lives have become."""
+        actions: list[Action] = []
+        if self.incoming is not None and self.incoming.phase is not Phase.STARTING:
+            actions += self._incoming_decided(self.incoming, now)
+        if self.current is not None and self.current.phase in (Phase.DRAINING, Phase.GONE):
+            actions += self._current_ended(self.current, now)
+        for life in [life for life in self.retired if life.phase is Phase.GONE]:
+            self.retired.remove(life)
+            self._remember_kill(life)
+        return actions
+
+    def _incoming_decided(self, incoming: Life, now: float) -> list[Action]:
+        self.incoming = None
+        if incoming.phase is Phase.READY:
+            return self._promote(incoming, now)
+        self.retired.append(incoming)
+        old = self.current.id if self.current else "nothing"
+        self.reason = f"generation {incoming.generation} {_how_it_ended(incoming)}"
+        text = f"{incoming.id} {_how_it_ended(incoming)} before it was ready; {old} goes on serving"
+        return [Report(text, self.instance.name, "error", tail_lines=5)]
+
+    def _promote(self, incoming: Life, now: float) -> list[Action]:
+        old, self.current = self.current, incoming
+        if old is None:
+            return []
+        self.retired.append(old)
+        text = f"{incoming.id} has taken over from {old.id}, which finishes what it has"
+        return [Report(text, self.instance.name), *old.stop(Ending.REQUESTED, now)]
+
+    def _current_ended(self, life: Life, now: float) -> list[Action]:
+        self.current = None
+        self.reason = _how_it_ended(life)
+        self.last_exit = str(life.exit) if life.exit else life.failure
+        if life.phase is Phase.DRAINING:
+            self.retired.append(life)
+        self._remember_kill(life)
+        if not self.wanted:
+            self._rest(State.STOPPED, now, None)
+            return [Report(f"{self.instance.name} has stopped", self.instance.name)]
+        if self.incoming is not None:
+            self.current, self.incoming = self.incoming, None
+            return [Report(f"{life.id} {self.reason}; {self.current.id} is already on its way", life.instance.name)]
+        if life.ending is Ending.REQUESTED:
+            return self.start(now)
+        if self.instance.run_once and life.exit is not None and life.exit.code == 0:
+            self._rest(State.FINISHED, now, None)
+            return [Report(f"{self.instance.name} has finished", self.instance.name)]
+        return self._crashed(life, now)
+
+    def _crashed(self, life: Life, now: float) -> list[Action]:
+        ready_for_s = None if life.ready_at is None else life.since - life.ready_at
+        delay = None if self.instance.run_once else self.restarts.crashed(now, ready_for_s, self.rng)
+        what = f"{self.instance.name} {_how_it_ended(life)} {life.since - life.born:.1f} s after its start"
+        if delay is None:
+            return self._give_up(life, what, now)
+        when = "at once" if delay == 0 else f"in {delay:.1f} s"
+        report = Report(f"{what}; restart {self.restarts.budget()} {when}", self.instance.name, "warning", tail_lines=1)
+        if delay == 0:
+            return [report, *self.start(now)]
+        self._rest(State.BACKOFF, now, now + delay)
+        return [report]
+
+    def _give_up(self, life: Life, what: str, now: float) -> list[Action]:
+        policy = self.instance.restart
+        again = policy.on_give_up == "degrade"
+        self._rest(State.FAILED, now, now + policy.degraded_retry_s if again else None)
+        self.given_up = True
+        self.exit_code = 1 if life.exit is None or life.exit.code == 0 else life.exit.code
+        then = {
+            "exit": "whalefall stops",
+            "degrade": f"the others go on without it, next attempt in {policy.degraded_retry_s:g} s",
+            "stop": "the others go on without it",
+        }[policy.on_give_up]
+        crashes = "" if self.instance.run_once else f", {self.restarts.budget()} crashes: giving up"
+        return [Report(f"{what}{crashes}; {then}", self.instance.name, "error", tail_lines=20)]
+
+    def try_again(self, now: float) -> list[Action]:
+        """The moment has come that BACKOFF, or a degraded FAILED, was waiting for."""
+        if self.current is None and self.wanted and self.deadline is not None and now >= self.deadline:
+            return self.start(now)
+        return []
+
+    def _remember_kill(self, life: Life) -> None:
+        self.killed = self.killed or (life.had_to_be_killed and not self.wanted)
+
+    def _rest(self, state: State, now: float, deadline: float | None) -> None:
+        self.rest, self.since, self.deadline = state, now, deadline
+
+    def _new_life(self, now: float) -> Life:
+        self.generation += 1
+        return Life(self.instance, self.generation, born=now)
+
+    def _drop_incoming(self, now: float) -> list[Action]:
+        if self.incoming is None:
+            return []
+        dropped, self.incoming = self.incoming, None
+        self.retired.append(dropped)
+        return dropped.stop(Ending.REQUESTED, now)
+
+
+def _concerns(event: Event, life: Life) -> bool:
+    if isinstance(event, Exited):
+        return event.pid == life.pid
+    return isinstance(event, DeadlinePassed) or getattr(event, "life", None) == life.id
+
+
+def _how_it_ended(life: Life) -> str:
+    if life.failure:
+        return f"could not be started: {life.failure}"
+    if life.ending is Ending.UNREADY:
+        return "was not ready in time"
+    if life.ending is Ending.HUNG:
+        return "no longer answered"
+    return str(life.exit) if life.exit else "is stopping"

@@ -1,0 +1,255 @@
+"""One process's life, from its spawn until nothing of its tree is left. This file holds all of it.
+
+    starting ──ready──▶ ready ──stop──▶ stopping ──leader exits, or grace over──▶ clearing ──tree empty──▶ gone
+        │                 │                                                          ▲
+        └─────── leader dies by itself ──▶ clearing (policy kill) or draining (policy drain) ──grace over──┘
+
+Rule 1: a life is `gone` only when its whole tree is; nobody may start a `kill` service's next life earlier.
+Rule 2: `deadline` belongs to the phase: entering a phase overwrites it, so no old timer can act on a new phase.
+Rule 3: news about another pid or from an earlier phase falls through on purpose.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from whalefall.plan import Instance, Probe
+from whalefall.supervisor.core.actions import (
+    Action,
+    AskProbe,
+    DropProbe,
+    Forget,
+    KillTree,
+    Report,
+    Signal,
+    SignalTree,
+    Spawn,
+)
+from whalefall.supervisor.core.events import (
+    DeadlinePassed,
+    Event,
+    Exited,
+    ExitStatus,
+    ProbeFailed,
+    ProbeSucceeded,
+    Spawned,
+    SpawnFailed,
+    TreeEmptied,
+)
+
+
+class Phase(Enum):
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+    DRAINING = "draining"  # the leader died by itself; its children finish what they have
+    CLEARING = "clearing"  # the whole tree was killed; waiting until it is reaped
+    GONE = "gone"
+
+
+TRANSITIONS: dict[Phase, frozenset[Phase]] = {
+    Phase.STARTING: frozenset({Phase.READY, Phase.STOPPING, Phase.DRAINING, Phase.CLEARING, Phase.GONE}),
+    Phase.READY: frozenset({Phase.STOPPING, Phase.DRAINING, Phase.CLEARING}),
+    Phase.STOPPING: frozenset({Phase.CLEARING}),
+    Phase.DRAINING: frozenset({Phase.CLEARING, Phase.GONE}),
+    Phase.CLEARING: frozenset({Phase.GONE}),
+    Phase.GONE: frozenset(),
+}
+
+
+class Ending(Enum):
+    """Why a life ended."""
+
+    ITSELF = "by itself"
+    REQUESTED = "as asked"
+    UNREADY = "because it was not ready in time"
+    HUNG = "because it no longer answered"
+
+
+@dataclass(slots=True)
+class Life:
+    """The record of one life. `now` is monotonic seconds everywhere."""
+
+    instance: Instance
+    generation: int
+    born: float
+    phase: Phase = Phase.STARTING
+    since: float = 0.0
+    pid: int | None = None
+    ready_at: float | None = None
+    deadline: float | None = None  # when the phase has lasted too long
+    probe_at: float | None = None  # when to ask next
+    probe_until: float | None = None  # when the question that is out counts as failed
+    probe_failures: int = 0
+    probe_said: str = ""
+    ending: Ending = Ending.ITSELF
+    exit: ExitStatus | None = None
+    failure: str = ""  # why it could not even be spawned
+    had_to_be_killed: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"{self.instance.name}#{self.generation}"
+
+    @property
+    def leader_alive(self) -> bool:
+        return self.pid is not None and self.exit is None
+
+    def begin(self, now: float) -> list[Action]:
+        self.since = now
+        self.deadline = now + self.instance.start_timeout_s
+        return [Spawn(self.id, self.instance)]
+
+    def step(self, event: Event, now: float) -> list[Action]:
+        """What follows from `event`. The only place where phases change."""
+        match self.phase, event:
+            case Phase.STARTING, Spawned(pid=pid):
+                return self._spawned(pid, now)
+            case Phase.STARTING, SpawnFailed(reason=reason):
+                return self._not_spawned(reason, now)
+            case Phase.STARTING, ProbeSucceeded():
+                return self._ready(now)
+            case Phase.STARTING, ProbeFailed(reason=reason):
+                return self._ask_again(reason, now)
+            case Phase.READY, ProbeSucceeded():
+                return self._still_alive(now)
+            case Phase.READY, ProbeFailed(reason=reason):
+                return self._missed_a_probe(reason, now)
+            case Phase.STARTING | Phase.READY, Exited(pid=pid, status=status) if pid == self.pid:
+                return self._died(status, now)
+            case Phase.STOPPING, Exited(pid=pid, status=status) if pid == self.pid:
+                self.exit = status
+                return self._clear(now)
+            case Phase.CLEARING, Exited(pid=pid, status=status) if pid == self.pid:
+                self.exit = status
+                return []
+            case Phase.DRAINING | Phase.CLEARING, TreeEmptied():
+                return self._over(now)
+            case _, DeadlinePassed():
+                return self._time_has_come(now)
+        return []
+
+    def next_deadline(self) -> float | None:
+        return min((t for t in (self.deadline, self.probe_at, self.probe_until) if t is not None), default=None)
+
+    def stop(self, ending: Ending, now: float) -> list[Action]:
+        """Ask the leader to stop; the grace period begins. Nothing to ask where it is already ending."""
+        if self.phase not in (Phase.STARTING, Phase.READY) or self.pid is None:
+            return []
+        self.ending = ending
+        actions = self._drop_probe()
+        self._enter(Phase.STOPPING, now, now + self.instance.stop.grace_s)
+        return [*actions, Signal(self.id, self.pid, self.instance.stop.signal)]
+
+    def kill(self, ending: Ending, now: float) -> list[Action]:
+        """End it without grace."""
+        if self.phase in (Phase.CLEARING, Phase.GONE) or self.pid is None:
+            return []
+        if self.phase in (Phase.STARTING, Phase.READY):
+            self.ending = ending
+        self.had_to_be_killed = self.had_to_be_killed or self.leader_alive
+        return self._clear(now)
+
+    # What the cases above do, one verb each.
+
+    def _enter(self, phase: Phase, now: float, deadline: float | None) -> None:
+        assert phase in TRANSITIONS[self.phase], f"{self.id}: {self.phase} → {phase}"  # noqa: S101 - cannot be
+        self.phase, self.since, self.deadline = phase, now, deadline
+
+    def _over(self, now: float) -> list[Action]:
+        self._enter(Phase.GONE, now, None)
+        return [Forget(self.id)]
+
+    def _spawned(self, pid: int, now: float) -> list[Action]:
+        self.pid = pid
+        if self.instance.ready is None:
+            return self._ready(now)
+        if self.instance.ready.kind != "notify":
+            return self._ask(self.instance.ready, now)
+        return []
+
+    def _not_spawned(self, reason: str, now: float) -> list[Action]:
+        self.failure = reason
+        self.exit = ExitStatus(127)  # sh(1): command not found
+        return self._over(now)
+
+    def _ready(self, now: float) -> list[Action]:
+        self.ready_at, self.probe_failures, self.probe_until, self.probe_at = now, 0, None, None
+        self._enter(Phase.READY, now, None)
+        self._plan_next_liveness(now)
+        return [Report(f"{self.instance.name} is ready {now - self.born:.1f} s after its start", self.instance.name)]
+
+    def _still_alive(self, now: float) -> list[Action]:
+        self.probe_failures, self.probe_until = 0, None
+        self._plan_next_liveness(now)
+        return []
+
+    def _missed_a_probe(self, reason: str, now: float) -> list[Action]:
+        live = self.instance.live
+        if live is None:
+            return []
+        self.probe_failures, self.probe_said, self.probe_until = self.probe_failures + 1, reason, None
+        if self.probe_failures >= live.failures:
+            count = f"{self.probe_failures} probes in a row: {reason}"
+            text = f"{self.instance.name} no longer answers ({count}); restarting it"
+            return [Report(text, self.instance.name, "error"), *self.stop(Ending.HUNG, now)]
+        self._plan_next_liveness(now)
+        return []
+
+    def _plan_next_liveness(self, now: float) -> None:
+        live = self.instance.live
+        self.probe_at = None if live is None else now + live.period_s
+
+    def _ask(self, probe: Probe, now: float) -> list[Action]:
+        self.probe_at, self.probe_until = None, now + probe.timeout_s
+        return [AskProbe(self.id, probe)]
+
+    def _ask_again(self, reason: str, now: float) -> list[Action]:
+        self.probe_said, self.probe_until = reason, None
+        if self.instance.ready is not None:
+            self.probe_at = now + self.instance.ready.period_s
+        return []
+
+    def _drop_probe(self) -> list[Action]:
+        out, self.probe_at, self.probe_until = self.probe_until, None, None
+        return [] if out is None else [DropProbe(self.id)]
+
+    def _died(self, status: ExitStatus, now: float) -> list[Action]:
+        self.exit = status
+        actions = self._drop_probe()
+        stop = self.instance.stop
+        if stop.orphans == "drain":
+            self._enter(Phase.DRAINING, now, now + stop.grace_s)
+            return [*actions, SignalTree(self.id, stop.orphan_signal)]
+        return actions + self._clear(now)
+
+    def _clear(self, now: float) -> list[Action]:
+        actions = self._drop_probe()
+        self._enter(Phase.CLEARING, now, None)
+        return [*actions, KillTree(self.id)]
+
+    def _time_has_come(self, now: float) -> list[Action]:
+        if self.probe_until is not None and now >= self.probe_until:
+            return [DropProbe(self.id), *self._probe_timed_out(now)]
+        if self.deadline is not None and now >= self.deadline:
+            return self._phase_lasted_too_long(now)
+        if self.probe_at is not None and now >= self.probe_at:
+            probe = self.instance.ready if self.phase is Phase.STARTING else self.instance.live
+            return [] if probe is None else self._ask(probe, now)
+        return []
+
+    def _probe_timed_out(self, now: float) -> list[Action]:
+        probe = self.instance.ready if self.phase is Phase.STARTING else self.instance.live
+        reason = f"no answer within {probe.timeout_s:g} s" if probe else "no answer"
+        return self._ask_again(reason, now) if self.phase is Phase.STARTING else self._missed_a_probe(reason, now)
+
+    def _phase_lasted_too_long(self, now: float) -> list[Action]:
+        name, stop = self.instance.name, self.instance.stop
+        if self.phase is Phase.STARTING:
+            said = f" (last probe: {self.probe_said})" if self.probe_said else ""
+            text = f"{name} was not ready within {self.instance.start_timeout_s:g} s{said}; stopping it"
+            return [Report(text, name, "error", tail_lines=5), *self.stop(Ending.UNREADY, now)]
+        if self.phase is Phase.STOPPING:
+            text = f"{name} did not stop within {stop.grace_s:g} s of SIG{stop.signal} and is killed"
+            return [Report(text, name, "warning"), *self.kill(self.ending, now)]
+        text = f"what {name} left behind did not finish within {stop.grace_s:g} s and is killed"
+        return [Report(text, name, "warning"), *self._clear(now)]
