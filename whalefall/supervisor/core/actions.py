@@ -60,11 +60,12 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A sentence for people. `tail_lines` > 0 adds the last lines that the instance said."""
+    """A sentence for people. `tail_lines` > 0 adds the last lines that `life` said."""
 
     text: str
     instance: str = ""
     level: Literal["info", "warning", "error"] = "info"
+    life: str = ""
     tail_lines: int = 0
 
 

@@ -1,4 +1,4 @@
-"""All instances together: order of start, order of stop, exit code. A function of (state, event, now) to (state, actions).
+"""All instances together: order of start, order of stop, exit code. (state, event, now) → (state, actions).
 
 Start: an instance waits until what it comes `after` is as far as it wants. Stop: the reverse, an instance is asked only
 when all that comes after it is down. When an instance gives up and its policy is `exit`, everything stops in order and

@@ -1,8 +1,8 @@
 """One instance over its generations: at most one life serves, at most one more is on its way, the others are ending.
 
-Two ways to replace a life, chosen by the Plan: `start_first` (ready before retire: the new one must be ready before the
-old one is asked to stop; if it is not, it goes and the old one stays) and `stop_first` (the old one's whole tree is gone
-before the new one starts: two schedulers never run side by side).
+Two ways to replace a life, chosen by the Plan: `start_first` (ready before retire: the new one must be ready before
+the old one is asked to stop; if it is not, it goes and the old one stays) and `stop_first` (the old one's whole tree is
+gone before the new one starts: two schedulers never run side by side).
 """
 
 from collections.abc import Iterator
@@ -145,7 +145,7 @@ class Slot:
         old = self.current.id if self.current else "nothing"
         self.reason = f"generation {incoming.generation} {_how_it_ended(incoming)}"
         text = f"{incoming.id} {_how_it_ended(incoming)} before it was ready; {old} goes on serving"
-        return [Report(text, self.instance.name, "error", tail_lines=5)]
+        return [Report(text, self.instance.name, "error", incoming.id, tail_lines=5)]
 
     def _promote(self, incoming: Life, now: float) -> list[Action]:
         old, self.current = self.current, incoming
@@ -182,7 +182,8 @@ class Slot:
         if delay is None:
             return self._give_up(life, what, now)
         when = "at once" if delay == 0 else f"in {delay:.1f} s"
-        report = Report(f"{what}; restart {self.restarts.budget()} {when}", self.instance.name, "warning", tail_lines=1)
+        text = f"{what} ({self.restarts.budget()}); restarting {when}"
+        report = Report(text, self.instance.name, "warning", life.id, tail_lines=1)
         if delay == 0:
             return [report, *self.start(now)]
         self._rest(State.BACKOFF, now, now + delay)
@@ -199,8 +200,8 @@ class Slot:
             "degrade": f"the others go on without it, next attempt in {policy.degraded_retry_s:g} s",
             "stop": "the others go on without it",
         }[policy.on_give_up]
-        crashes = "" if self.instance.run_once else f", {self.restarts.budget()} crashes: giving up"
-        return [Report(f"{what}{crashes}; {then}", self.instance.name, "error", tail_lines=20)]
+        budget = "" if self.instance.run_once else f" ({self.restarts.budget()}): giving up"
+        return [Report(f"{what}{budget}; {then}", self.instance.name, "error", life.id, tail_lines=20)]
 
     def try_again(self, now: float) -> list[Action]:
         """The moment has come that BACKOFF, or a degraded FAILED, was waiting for."""

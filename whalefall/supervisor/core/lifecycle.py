@@ -247,7 +247,7 @@ class Life:
         if self.phase is Phase.STARTING:
             said = f" (last probe: {self.probe_said})" if self.probe_said else ""
             text = f"{name} was not ready within {self.instance.start_timeout_s:g} s{said}; stopping it"
-            return [Report(text, name, "error", tail_lines=5), *self.stop(Ending.UNREADY, now)]
+            return [Report(text, name, "error", self.id, tail_lines=5), *self.stop(Ending.UNREADY, now)]
         if self.phase is Phase.STOPPING:
             text = f"{name} did not stop within {stop.grace_s:g} s of SIG{stop.signal} and is killed"
             return [Report(text, name, "warning"), *self.kill(self.ending, now)]

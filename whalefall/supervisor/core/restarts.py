@@ -48,10 +48,11 @@ class Restarts:
         return rng.uniform(0.0, min(policy.max_s, policy.first_s * policy.factor**exponent))
 
     def budget(self) -> str:
-        """`2 of 10`: which crash of how many this was, by the budget that is nearer to its end."""
-        if self.policy.early_crashes - len(self.early) < self.policy.crashes - len(self.all):
-            return f"{len(self.early)} of {self.policy.early_crashes}"
-        return f"{len(self.all)} of {self.policy.crashes}"
+        """`crash 2 of 5 in 60 s`: where the budget stands that is nearer to its end."""
+        policy = self.policy
+        if len(self.early) * policy.crashes > len(self.all) * policy.early_crashes:
+            return f"crash {len(self.early)} of {policy.early_crashes} in {policy.early_window_s:g} s"
+        return f"crash {len(self.all)} of {policy.crashes} in {policy.window_s:g} s"
 
     def forgive(self) -> None:
         """A person asked for a start: the past does not count."""

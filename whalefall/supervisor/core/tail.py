@@ -9,19 +9,25 @@ LINE_SHOWN_MAX = 4_096  # a longer line is cut where people read it, not where i
 
 @dataclass(slots=True)
 class Tail:
-    chunks: deque[bytes] = field(default_factory=deque)
+    """Of all lives of one instance; each chunk remembers which life said it."""
+
+    chunks: deque[tuple[str, bytes]] = field(default_factory=deque)
     size: int = 0
 
-    def add(self, lines: bytes) -> None:
+    def add(self, life: str, lines: bytes) -> None:
         """Whole lines only."""
-        self.chunks.append(lines[-TAIL_BYTES_MAX:])
-        self.size += len(self.chunks[-1])
+        kept = lines[-TAIL_BYTES_MAX:]
+        self.chunks.append((life, kept))
+        self.size += len(kept)
         while self.size > TAIL_BYTES_MAX and len(self.chunks) > 1:
-            self.size -= len(self.chunks.popleft())
+            self.size -= len(self.chunks.popleft()[1])
 
-    def last(self, count: int) -> list[str]:
-        """Up to `count` lines as text, oldest first; what is not UTF-8 is shown with replacement characters."""
+    def last(self, count: int, life: str = "") -> list[str]:
+        """Up to `count` lines as text, oldest first, of `life` alone if it is named.
+
+        What is not UTF-8 is shown with replacement characters.
+        """
         if count <= 0:
             return []
-        lines = b"".join(self.chunks).split(b"\n")
+        lines = b"".join(chunk for source, chunk in self.chunks if not life or source == life).split(b"\n")
         return [line[:LINE_SHOWN_MAX].decode(errors="replace") for line in lines if line][-count:]

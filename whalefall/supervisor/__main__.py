@@ -1,0 +1,7 @@
+"""`python -m whalefall.supervisor`: what `whalefall serve` becomes."""
+
+import sys
+
+from whalefall.supervisor.main import main
+
+sys.exit(main())

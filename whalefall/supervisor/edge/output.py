@@ -1,0 +1,162 @@
+"""The children's pipes: read in large chunks, cut into lines, named, remembered, passed on to the sink."""
+
+import contextlib
+import json
+import os
+import selectors
+import sys
+from dataclasses import dataclass, field
+from typing import Literal
+
+from whalefall.supervisor.core.lines import Lines, prefixed
+from whalefall.supervisor.core.tail import Tail
+from whalefall.supervisor.edge import clock
+from whalefall.supervisor.edge.sink import Sink
+
+_CHUNK_BYTES = 65_536  # a pipe's default capacity, pipe(7)
+_LAST_CHUNKS = 16  # of a dead child, so that a flood cannot hold up its restart
+_COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
+_OURSELVES = "whalefall"
+
+
+@dataclass(slots=True)
+class _Pipe:
+    life: str
+    name: str
+    read: int
+    lines: Lines = field(default_factory=Lines)
+    watched: bool = False
+
+
+@dataclass(slots=True)
+class Output:
+    """`pipes` by life; `tails` by instance, so that a crash report survives the crash."""
+
+    sink: Sink
+    selector: selectors.BaseSelector
+    format: Literal["text", "json", "raw"] = "text"
+    pipes: dict[str, _Pipe] = field(default_factory=dict)
+    tails: dict[str, Tail] = field(default_factory=dict)
+    prefixes: dict[str, bytes] = field(default_factory=dict)
+    followers: list["Follower"] = field(default_factory=list)
+    paused: bool = False
+
+    def name_all(self, names: list[str]) -> None:
+        """Prefixes of one width; colour only on a terminal (and not if NO_COLOR is set, no-color.org)."""
+        width = max(map(len, [*names, _OURSELVES]))
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        for index, name in enumerate(names):
+            text = f"{name:<{width}} | "
+            number = _COLOURS[index % len(_COLOURS)]
+            self.prefixes[name] = f"\x1b[{number}m{text}\x1b[0m".encode() if colour else text.encode()
+        self.prefixes[_OURSELVES] = f"{_OURSELVES:<{width}} | ".encode()
+
+    def open(self, life: str, name: str) -> int | None:
+        """The write end for a new life, to be closed after the spawn; None in `raw`: it inherits ours."""
+        self.tails.setdefault(name, Tail())
+        if self.format == "raw":
+            return None
+        read, write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(read, False)
+        self.pipes[life] = _Pipe(life, name, read)
+        if not self.paused:
+            self._watch(self.pipes[life])
+        return write
+
+    def readable(self, life: str) -> None:
+        """The selector's callback: at most one chunk."""
+        pipe = self.pipes.get(life)
+        if pipe is not None and not self._read_chunk(pipe):
+            self._unwatch(pipe)
+        if self.sink.full:
+            self._pause()
+
+    def drain(self, life: str) -> None:
+        """What the dead said last; bounded, because a survivor may go on talking."""
+        pipe = self.pipes.get(life)
+        if pipe is not None:
+            for _ in range(_LAST_CHUNKS):
+                if not self._read_chunk(pipe):
+                    break
+
+    def close(self, life: str) -> None:
+        pipe = self.pipes.pop(life, None)
+        if pipe is not None:
+            self._unwatch(pipe)
+            self._pass_on(pipe.name, pipe.lines.flush(), life)
+            os.close(pipe.read)
+
+    def say(self, text: str, name: str = _OURSELVES) -> None:
+        """A line of our own. In `raw` it goes out without a prefix, like everything else."""
+        self._pass_on(name, text.encode(errors="replace") + b"\n")
+
+    def last(self, name: str, count: int, life: str = "") -> list[str]:
+        tail = self.tails.get(name)
+        return [] if tail is None else tail.last(count, life)
+
+    def resume(self) -> None:
+        """After the sink has moved: read the children again if there is room."""
+        if self.paused and self.sink.has_room:
+            self.paused = False
+            for pipe in self.pipes.values():
+                self._watch(pipe)
+
+    def _pause(self) -> None:
+        if not self.paused:
+            self.paused = True
+            for pipe in self.pipes.values():
+                self._unwatch(pipe)
+
+    def _read_chunk(self, pipe: _Pipe) -> bool:
+        """False when there is nothing more to read now, or ever."""
+        try:
+            chunk = os.read(pipe.read, _CHUNK_BYTES)
+        except BlockingIOError:
+            return True
+        self._pass_on(pipe.name, pipe.lines.feed(chunk) if chunk else pipe.lines.flush(), pipe.life)
+        return bool(chunk)
+
+    def _pass_on(self, name: str, lines: bytes, life: str = "") -> None:
+        if not lines:
+            return
+        if life:
+            self.tails[name].add(life, lines)
+        self.sink.put(self._dressed(name, lines), clock.now())
+        for follower in self.followers:
+            follower.hear(name, lines)
+
+    def _dressed(self, name: str, lines: bytes) -> bytes:
+        if self.format == "raw":
+            return lines
+        if self.format == "json":
+            return _as_json(name, lines)
+        return prefixed(lines, self.prefixes.get(name) or f"{name} | ".encode())
+
+    def _watch(self, pipe: _Pipe) -> None:
+        if not pipe.watched:
+            self.selector.register(pipe.read, selectors.EVENT_READ, ("output", pipe.life))
+            pipe.watched = True
+
+    def _unwatch(self, pipe: _Pipe) -> None:
+        if pipe.watched:
+            with contextlib.suppress(KeyError):
+                self.selector.unregister(pipe.read)
+            pipe.watched = False
+
+
+class Follower:
+    """Somebody who wants to hear lines as they come (`logs -f`)."""
+
+    def hear(self, name: str, lines: bytes) -> None:
+        raise NotImplementedError
+
+
+def _as_json(name: str, lines: bytes) -> bytes:
+    stamp = round(clock.wall(), 3)
+    records = (
+        json.dumps(
+            {"time": stamp, "instance": name, "line": line.decode(errors="backslashreplace")}, ensure_ascii=False
+        )
+        for line in lines[:-1].split(b"\n")
+    )
+    return "".join(record + "\n" for record in records).encode()

@@ -1,0 +1,146 @@
+"""Command → a running process in a session of its own.
+
+fork and exec by hand, because LISTEN_PID must be the child's own pid (sd_listen_fds(3)) and the death signal must be
+set after the change of user (prctl(2)); the parent learns of a failed exec through a pipe that exec closes.
+"""
+
+import contextlib
+import fcntl
+import os
+import resource
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from whalefall.plan import Command
+from whalefall.supervisor.edge import linux
+
+_FIRST_SOCKET = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
+_REASON_BYTES_MAX = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What the child finds open besides standard input, which is /dev/null.
+
+    `output` is its standard output and error (None leaves ours); `sockets` are (name, descriptor) and become 3, 4, …;
+    `held` are further descriptors that it keeps without knowing (locks).
+    """
+
+    output: int | None = None
+    sockets: Sequence[tuple[str, int]] = ()
+    as_nginx: bool = False
+    held: Sequence[int] = ()
+
+
+class SpawnError(Exception):
+    """The program could not be started; `str()` says why."""
+
+
+def spawn(command: Command, handed: Handed, extra_env: dict[str, str], death_signal: int) -> int:
+    """The pid of the new leader. Raises SpawnError; then nothing is left running."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _become(command, handed, extra_env, death_signal, parent, write)
+    os.close(write)
+    try:
+        reason = os.read(read, _REASON_BYTES_MAX)
+    finally:
+        os.close(read)
+    if reason:
+        os.waitpid(pid, 0)
+        raise SpawnError(reason.decode(errors="replace"))
+    return pid
+
+
+def _become(  # noqa: PLR0917 - one caller, in the same words
+    command: Command, handed: Handed, extra_env: dict[str, str], death_signal: int, parent: int, report: int
+) -> NoReturn:
+    """In the child, from fork to exec. Whatever goes wrong here is told through `report`."""
+    step = "start"
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # CPython ignores these two; a child expects the default
+            signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        step = "set up descriptors"
+        report = _lay_out_descriptors(handed, report)
+        step = f"enter {command.cwd}"
+        os.chdir(command.cwd)
+        step = "set limits"
+        _limit(command)
+        step = f"become user '{command.user}'"
+        _change_user(command.user)
+        linux.die_with_parent(death_signal)
+        if os.getppid() != parent:  # prctl(2): the parent may have died before the call
+            os._exit(1)
+        env = {**command.env, **extra_env, **_socket_variables(handed)}
+        step = f"run {command.argv[0]}"
+        os.execvpe(command.argv[0], list(command.argv), env)  # noqa: S606 - no shell is the point
+    except OSError as error:
+        _tell(report, f"cannot {step}: {error.strerror}")
+    except (KeyError, ValueError) as error:
+        _tell(report, f"cannot {step}: {error}")
+    finally:
+        os._exit(127)
+
+
+def _tell(report: int, reason: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(report, reason.encode()[:_REASON_BYTES_MAX])
+
+
+def _lay_out_descriptors(handed: Handed, report: int) -> int:
+    """Everything to its number; first out of the way, so that no dup2 overwrites one that is still needed."""
+    wanted = [descriptor for _, descriptor in handed.sockets] + list(handed.held)
+    above = _FIRST_SOCKET + len(wanted)
+    report = fcntl.fcntl(report, fcntl.F_DUPFD_CLOEXEC, above)
+    parked = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above) for descriptor in wanted]
+    output = None if handed.output is None else fcntl.fcntl(handed.output, fcntl.F_DUPFD_CLOEXEC, above)
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    if output is not None:
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+    for number, descriptor in enumerate(parked, start=_FIRST_SOCKET):
+        os.dup2(descriptor, number)
+    return report
+
+
+def _socket_variables(handed: Handed) -> dict[str, str]:
+    if not handed.sockets:
+        return {}
+    if handed.as_nginx:
+        # Nginx has no LISTEN_FDS; its binary upgrade inherits sockets by this variable.
+        return {"NGINX": "".join(f"{_FIRST_SOCKET + i};" for i in range(len(handed.sockets)))}
+    return {
+        "LISTEN_FDS": str(len(handed.sockets)),
+        "LISTEN_FDNAMES": ":".join(name for name, _ in handed.sockets),
+        "LISTEN_PID": str(os.getpid()),
+    }
+
+
+def _limit(command: Command) -> None:
+    if command.umask is not None:
+        os.umask(command.umask)
+    for name, soft in command.limits.items():
+        which = getattr(resource, f"RLIMIT_{name.upper()}", None)
+        if which is None:
+            raise ValueError(f"there is no limit '{name}'")
+        _, hard = resource.getrlimit(which)
+        resource.setrlimit(which, (soft, hard))
+
+
+def _change_user(user: str) -> None:
+    if not user:
+        return
+    import pwd  # noqa: PLC0415 - only few Plans change users; PID 1 itself never needs it
+
+    entry = pwd.getpwnam(user)
+    if os.getuid() != entry.pw_uid:
+        os.initgroups(user, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)

@@ -1,0 +1,107 @@
+"""What a leader left behind. Reads /proc; knows processes by parentage, session, group and environment tag.
+
+We are the subreaper: whatever outlives its parent becomes our direct child, so every survivor is one of our children or
+below one. That makes a sweep cost what our own tree costs, not what the machine runs.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+TAG = "WHALEFALL_LIFE"
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """A life's leader, alive or dead: the pid that its session and its group are named after."""
+
+    life: str
+    pid: int
+
+
+def survivors(dead: Leader, others: Iterable[Leader], busy: Iterable[int]) -> set[int]:
+    """Pids of `dead`'s tree that are still there. `others` are the remaining leaders, `busy` our own helpers.
+
+    An orphan that nothing ties to any life (it left session and group and wiped its environment) is not counted here;
+    `everything()` ends it when the supervisor leaves.
+    """
+    leaders = {leader.pid for leader in others}
+    found: set[int] = set()
+    for child in _children(os.getpid()):
+        if child in leaders or child in busy:
+            continue
+        if _belongs(child, dead):
+            found |= {child} | _descendants(child)
+    return found
+
+
+def everything() -> set[int]:
+    """All that is below us."""
+    return _descendants(os.getpid())
+
+
+def members(leader: Leader) -> set[int]:
+    """The tree of a leader who is alive, the leader included."""
+    return {leader.pid} | _descendants(leader.pid)
+
+
+def send(pids: Iterable[int], signum: int) -> None:
+    """To each that is still there. Our own children's pids cannot be reused before we reap them."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signum)
+
+
+def kill(leader: Leader, pids: Iterable[int]) -> None:
+    """SIGKILL to the whole group at once, then to whoever left it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader.pid, signal.SIGKILL)
+    send(pids, signal.SIGKILL)
+
+
+def _belongs(pid: int, leader: Leader) -> bool:
+    group, session = _group_and_session(pid)
+    return leader.pid in (group, session) or _tag(pid) == leader.life
+
+
+def _descendants(pid: int) -> set[int]:
+    found: set[int] = set()
+    queue = [pid]
+    while queue:
+        for child in _children(queue.pop()):
+            if child not in found:
+                found.add(child)
+                queue.append(child)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    children: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            children += map(int, _read(thread / "children").split())
+    return children
+
+
+def _group_and_session(pid: int) -> tuple[int, int]:
+    # proc(5): the command may hold spaces and parentheses, so count from the last one: state ppid pgrp session
+    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
+    return (int(fields[2]), int(fields[3])) if fields else (0, 0)
+
+
+def _tag(pid: int) -> str:
+    for variable in _read(Path(f"/proc/{pid}/environ")).split(b"\0"):
+        name, _, value = variable.partition(b"=")
+        if name == TAG.encode():
+            return value.decode(errors="replace")
+    return ""
+
+
+def _read(path: Path) -> bytes:
+    """b"" when the process has gone meanwhile."""
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    return b""

@@ -1,0 +1,287 @@
+"""Where core and edge meet: the operating system's news become events, the engine's actions become system calls.
+
+One thread, one queue of events, one select. A spawn answers in the same turn, before anything is reaped. The timeout is
+the nearest deadline of engine and sink; without one the loop sleeps until something happens.
+"""
+
+import os
+import selectors
+import signal
+import socket
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from whalefall.plan import Instance, Plan
+from whalefall.supervisor.core import actions as do
+from whalefall.supervisor.core.engine import Engine
+from whalefall.supervisor.core.events import (
+    DeadlinePassed,
+    Event,
+    Exited,
+    Spawned,
+    SpawnFailed,
+    StopRequested,
+    TreeEmptied,
+)
+from whalefall.supervisor.edge import children, clock, listeners, sink, trees
+from whalefall.supervisor.edge.output import Output
+from whalefall.supervisor.edge.probes import Probes
+from whalefall.supervisor.edge.signals import Signals
+from whalefall.supervisor.edge.spawn import Handed, SpawnError, spawn
+
+_SIGNAL_KEY = ("signal", "")
+_STOP_SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "SIGINT"}
+_LAST_WORDS_S = 1.0  # how long a reader may take to accept our last lines before we leave
+
+
+@dataclass(slots=True)
+class _Living:
+    """What the edge knows of a life."""
+
+    instance: Instance
+    leader: trees.Leader | None = None
+    leader_reaped: bool = False
+    being_killed: bool = False
+    private: socket.socket | None = None  # the listener that only this generation answers on
+
+
+@dataclass(slots=True)
+class Loop:
+    engine: Engine
+    selector: selectors.BaseSelector
+    output: Output
+    probes: Probes
+    signals: Signals
+    run_dir: Path
+    sockets: dict[str, socket.socket] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
+    living: dict[str, _Living] = field(default_factory=dict)
+    queue: deque[Event] = field(default_factory=deque)
+    trees_changed: bool = False
+    exit_code: int | None = None
+    reload: bool = False
+    after_turn: list["AfterTurn"] = field(default_factory=list)
+
+    def run(self, plan: Plan) -> int:
+        """Keeps `plan` true until everything has stopped; the code to exit with."""
+        self.selector.register(self.signals.fileno(), selectors.EVENT_READ, _SIGNAL_KEY)
+        self._carry_out(self.engine.begin(plan, clock.now()))
+        self._work_off()
+        while self.exit_code is None:
+            self._turn()
+        self._end_what_is_left()
+        return self.exit_code
+
+    def bind(self, plan: Plan) -> None:
+        """Bind the listeners that are not bound yet. Raises ConfigError; what was bound before stays."""
+        for listener in plan.listeners:
+            if listener.name not in self.sockets:
+                self.sockets[listener.name] = listeners.bind(listener)
+                self.addresses[listener.name] = listener.address
+
+    def post(self, event: Event) -> None:
+        """For the control socket: handled in this turn."""
+        self.queue.append(event)
+
+    def _turn(self) -> None:
+        for key, _ in self.selector.select(self._timeout()):
+            kind, name = key.data
+            match kind:
+                case "signal":
+                    self._take_signals()
+                case "output":
+                    self.output.readable(name)
+                case "probe":
+                    self.queue.extend(self.probes.answered(name))
+                case "sink":
+                    self.output.sink.flush(clock.now())
+                    self.output.resume()
+                case _:
+                    for hook in self.after_turn:
+                        hook.readable(kind, name)
+        self._look_at_the_clock()
+        self._work_off()
+        for hook in self.after_turn:
+            hook.turn_ended()
+
+    def _timeout(self) -> float | None:
+        times = [self.engine.next_deadline(), self.output.sink.next_deadline()]
+        nearest = min((time for time in times if time is not None), default=None)
+        return None if nearest is None else max(0.0, nearest - clock.now())
+
+    def _look_at_the_clock(self) -> None:
+        now = clock.now()
+        self.output.sink.time_has_come(now)
+        self.output.resume()
+        deadline = self.engine.next_deadline()
+        if deadline is not None and deadline <= now:
+            self.queue.append(DeadlinePassed())
+
+    def _take_signals(self) -> None:
+        for number in self.signals.take():
+            if number in _STOP_SIGNALS:
+                self.queue.append(StopRequested(_STOP_SIGNALS[signal.Signals(number)]))
+            elif number == signal.SIGHUP:
+                self.reload = True
+        self._reap()
+
+    def _reap(self) -> None:
+        for exited in children.reap():
+            self.trees_changed = True
+            self.queue.extend(self.probes.exited(exited.pid, exited.status))
+            for life, living in self.living.items():
+                if living.leader is not None and living.leader.pid == exited.pid:
+                    living.leader_reaped = True
+                    self.output.drain(life)
+            self.queue.append(exited)
+            for hook in self.after_turn:
+                hook.reaped(exited)
+
+    def _work_off(self) -> None:
+        """Events until there are none; then see which trees have emptied, which may make new ones."""
+        while self.queue or self.trees_changed:
+            while self.queue:
+                self._carry_out(self.engine.step(self.queue.popleft(), clock.now()))
+            if self.trees_changed:
+                self.trees_changed = False
+                self.queue.extend(self._emptied_trees())
+
+    def _emptied_trees(self) -> Iterable[Event]:
+        leaders = [living.leader for living in self.living.values() if living.leader and not living.leader_reaped]
+        for life, living in self.living.items():
+            if living.leader is None or not living.leader_reaped:
+                continue
+            left = trees.survivors(living.leader, leaders, self.probes.commands)
+            if not left:
+                yield TreeEmptied(life)
+            elif living.being_killed:
+                trees.kill(living.leader, left)
+
+    def _carry_out(self, actions: Iterable[do.Action]) -> None:
+        for action in actions:
+            match action:
+                case do.Spawn(life=life, instance=instance):
+                    self.queue.append(self._spawn(life, instance))
+                case do.Signal(pid=pid, signal=name):
+                    trees.send([pid], signal.Signals[f"SIG{name}"])
+                case do.SignalTree(life=life, signal=name):
+                    self._signal_survivors(life, signal.Signals[f"SIG{name}"])
+                case do.KillTree(life=life):
+                    self._kill(life)
+                case do.AskProbe(life=life, probe=probe):
+                    living = self.living[life]
+                    address = probe.address or f"unix:{self._private_path(life)}"
+                    self.queue.extend(self.probes.ask(life, probe, address, living.instance.command))
+                case do.DropProbe(life=life):
+                    self.probes.drop(life)
+                case do.Forget(life=life):
+                    self._forget(life)
+                case do.Report():
+                    self._report(action)
+                case do.Exit(code=code):
+                    self.exit_code = code
+
+    def _spawn(self, life: str, instance: Instance) -> Event:
+        living = self.living[life] = _Living(instance)
+        try:
+            sockets = [(name, self.sockets[name].fileno()) for name in instance.listeners]
+            living.private = self._private_listener(life, instance)
+            if living.private is not None:
+                sockets.append(("probe", living.private.fileno()))
+            write = self.output.open(life, instance.name)
+            handed = Handed(write, sockets, as_nginx=instance.sockets == "nginx")
+            try:
+                pid = spawn(instance.command, handed, {trees.TAG: life}, _death_signal(instance))
+            finally:
+                if write is not None:
+                    os.close(write)
+        except (SpawnError, OSError) as error:
+            return SpawnFailed(life, str(error))
+        living.leader = trees.Leader(life, pid)
+        return Spawned(life, pid)
+
+    def _private_listener(self, life: str, instance: Instance) -> socket.socket | None:
+        """A shared socket cannot tell which generation answered; a probe without an address asks on one of its own."""
+        asks = [probe for probe in (instance.ready, instance.live) if probe is not None and not probe.address]
+        if not any(probe.kind in ("http", "tcp") for probe in asks):
+            return None
+        path = self._private_path(life)
+        path.unlink(missing_ok=True)
+        private = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        private.bind(str(path))
+        path.chmod(0o600)
+        private.listen(16)
+        return private
+
+    def _private_path(self, life: str) -> Path:
+        return self.run_dir / f"probe-{life}.sock"
+
+    def _signal_survivors(self, life: str, number: int) -> None:
+        living = self.living[life]
+        if living.leader is not None:
+            leaders = [o.leader for o in self.living.values() if o.leader and not o.leader_reaped]
+            trees.send(trees.survivors(living.leader, leaders, self.probes.commands), number)
+        self.trees_changed = True
+
+    def _kill(self, life: str) -> None:
+        living = self.living[life]
+        living.being_killed = True
+        if living.leader is not None and not living.leader_reaped:
+            trees.kill(living.leader, trees.members(living.leader))
+        self.trees_changed = True
+
+    def _forget(self, life: str) -> None:
+        self.probes.drop(life)
+        self.output.close(life)
+        living = self.living.pop(life)
+        if living.private is not None:
+            living.private.close()
+            self._private_path(life).unlink(missing_ok=True)
+
+    def _report(self, report: do.Report) -> None:
+        said = self.output.last(report.instance, report.tail_lines, report.life)
+        if len(said) == 1:
+            self.output.say(f'{report.text}. Last line: "{said[0]}"')
+        elif said:
+            self.output.say(f"{report.text}. Its last {len(said)} lines:")
+            for line in said:
+                self.output.say(f"    {report.instance} | {line}")
+        else:
+            self.output.say(report.text)
+
+    def _end_what_is_left(self) -> None:
+        """Orphans that nothing tied to a service, then our last words."""
+        while left := trees.everything():
+            trees.send(left, signal.SIGKILL)
+            os.waitid(os.P_ALL, 0, os.WEXITED)
+        for _ in children.reap():
+            pass
+        until = clock.now() + _LAST_WORDS_S
+        while self.output.sink.queue and clock.now() < until:
+            for key, _ in self.selector.select(until - clock.now()):
+                if key.data == sink.KEY:
+                    self.output.sink.flush(clock.now())
+
+
+class AfterTurn:
+    """What else lives in the loop (control socket, reload): three moments of a turn."""
+
+    def readable(self, kind: str, name: object) -> None:
+        """A descriptor that it registered is ready."""
+
+    def reaped(self, exited: Exited) -> None:
+        """A child was reaped; it may be this one's helper."""
+
+    def turn_ended(self) -> None:
+        """All events of the turn are worked off."""
+
+
+def _death_signal(instance: Instance) -> int:
+    """What a child gets when we die by SIGKILL: its own quick way out, so that nothing outlives us for long.
+
+    A service whose survivors may drain is asked (Nginx's master takes its workers along only when it is asked); every
+    other one is killed outright.
+    """
+    return signal.SIGTERM if instance.stop.orphans == "drain" else signal.SIGKILL

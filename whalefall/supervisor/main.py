@@ -1,0 +1,93 @@
+"""Plan in, exit code out. `python -m whalefall.supervisor --plan-fd N` (or `--plan FILE`)."""
+
+import argparse
+import contextlib
+import os
+import random
+import selectors
+from pathlib import Path
+
+from whalefall.errors import ConfigError, WhalefallError
+from whalefall.plan import Plan, plan_from_json
+from whalefall.plan.order import check
+from whalefall.supervisor.core.engine import Engine
+from whalefall.supervisor.edge import linux
+from whalefall.supervisor.edge.output import Output
+from whalefall.supervisor.edge.probes import Probes
+from whalefall.supervisor.edge.signals import Signals
+from whalefall.supervisor.edge.sink import Sink
+from whalefall.supervisor.loop import Loop
+from whalefall.supervisor.requests import Requests
+
+_STDOUT = 1
+_STDERR = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parse(argv)
+    try:
+        return supervise(_read_plan(arguments))
+    except WhalefallError as error:
+        os.write(_STDERR, f"whalefall: {error}\n".encode(errors="replace"))
+        return error.exit_code
+
+
+def supervise(plan: Plan) -> int:
+    """Runs `plan` to its end. Raises ConfigError before anything is started."""
+    check(plan)
+    run_dir = _private_directory(Path(plan.run_dir))
+    _keep_to_ourselves()
+    linux.become_subreaper()
+    selector = selectors.DefaultSelector()
+    output = Output(Sink.on(_STDOUT, selector), selector, plan.log_format)
+    output.name_all([instance.name for instance in plan.instances])
+    loop = Loop(Engine(random.Random()), selector, output, Probes(selector), Signals(), run_dir)  # noqa: S311 - jitter
+    requests = Requests(loop)
+    loop.after_turn.append(requests)
+    requests.control.listen(run_dir)
+    try:
+        loop.bind(plan)
+        for note in plan.notes:
+            output.say(note)
+        return loop.run(plan)
+    finally:
+        requests.control.close()
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="whalefall.supervisor", description="Keeps a Plan true.")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--plan-fd", type=int, metavar="N", help="inherited descriptor of the Plan's JSON")
+    source.add_argument("--plan", metavar="FILE", help="the Plan's JSON")
+    return parser.parse_args(argv)
+
+
+def _read_plan(arguments: argparse.Namespace) -> Plan:
+    try:
+        if arguments.plan is not None:
+            return plan_from_json(Path(arguments.plan).read_text())
+        with os.fdopen(arguments.plan_fd, "rb") as file:
+            file.seek(0)
+            return plan_from_json(file.read().decode())
+    except OSError as error:
+        raise ConfigError(f"cannot read the Plan: {error.strerror}") from None
+
+
+def _private_directory(path: Path) -> Path:
+    """Exists, is ours and nobody else's: the control socket and the children's sockets live there."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.lstat()
+    except OSError as error:
+        raise ConfigError(f"cannot make the run directory {path}: {error.strerror}. Set RUN_DIR.") from None
+    if found.st_uid != os.geteuid() and os.geteuid() != 0:
+        raise ConfigError(f"the run directory {path} belongs to somebody else. Set RUN_DIR to one of your own.")
+    return path
+
+
+def _keep_to_ourselves() -> None:
+    """What our starter left open is not for our children; what they shall have is handed over on purpose."""
+    for entry in Path("/proc/self/fd").iterdir():
+        if int(entry.name) > _STDERR:
+            with contextlib.suppress(OSError):  # the listing's own descriptor is closed by now
+                os.set_inheritable(int(entry.name), False)

@@ -1,0 +1,112 @@
+"""What the control socket may ask: requests → events for the engine, states → replies. No socket in here."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from whalefall import __version__
+from whalefall.control.protocol import Request
+from whalefall.errors import ControlError
+from whalefall.supervisor.control import Connection, Control
+from whalefall.supervisor.core.events import (
+    Event,
+    InstanceRestartRequested,
+    InstanceStartRequested,
+    InstanceStopRequested,
+    StopRequested,
+)
+from whalefall.supervisor.core.snapshot import snapshot
+from whalefall.supervisor.edge import clock
+from whalefall.supervisor.loop import AfterTurn, Loop
+
+_EVENTS: dict[str, Callable[[str], Event]] = {
+    "start": InstanceStartRequested,
+    "stop": InstanceStopRequested,
+    "restart": InstanceRestartRequested,
+}
+
+
+class Requests(AfterTurn):
+    """Answers requests on `control` about `loop`."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.control = Control(loop.selector, self.handle)
+        self.started_at, self.started = clock.wall(), clock.now()
+        self.verbs: dict[str, Callable[[Request, Connection], None]] = {
+            "status": self._status,
+            "logs": self._logs,
+            "shutdown": self._shutdown,
+            "start": self._act,
+            "stop": self._act,
+            "restart": self._act,
+            "reload": self._reload,
+        }
+
+    def readable(self, kind: str, name: object) -> None:
+        if kind == "control":
+            self.control.accept()
+        elif kind == "connection" and isinstance(name, int):
+            self.control.proceed(name)
+            if not any(connection.streaming for connection in self.control.connections.values()):
+                self.loop.output.followers.clear()
+
+    def turn_ended(self) -> None:
+        self.control.flush_all()
+
+    def handle(self, request: Request, connection: Connection) -> None:
+        """Raises ControlError with the sentence of a refusal."""
+        verb = self.verbs.get(request.command)
+        if verb is None:
+            raise ControlError(f"'{request.command}' is not available in this version")
+        verb(request, connection)
+
+    def _status(self, _request: Request, connection: Connection) -> None:
+        now = clock.now()
+        ours: dict[str, Any] = {
+            "pid": os.getpid(),
+            "version": __version__,
+            "state": "stopping" if self.loop.engine.stopping else "running",
+            "started_at": round(self.started_at, 3),
+            "uptime_s": round(now - self.started, 3),
+        }
+        connection.answer({"supervisor": ours, "instances": snapshot(self.loop.engine, now)})
+
+    def _logs(self, request: Request, connection: Connection) -> None:
+        names = self._names(request.target)
+        said = [(name, line) for name in names for line in self.loop.output.last(name, request.lines)]
+        if not request.follow:
+            connection.answer({"lines": said})
+            return
+        for name, line in said:
+            connection.answer({"name": name, "text": line})
+        connection.streaming, connection.wanted = "logs", frozenset(names)
+        self.loop.output.followers.append(connection)
+
+    def _act(self, request: Request, connection: Connection) -> None:
+        if not request.target:
+            raise ControlError(f"'{request.command}' needs a service; there are: {', '.join(self._services())}")
+        if self.loop.engine.stopping:
+            raise ControlError("whalefall is stopping")
+        names = self._names(request.target)
+        for name in names:
+            self.loop.post(_EVENTS[request.command](name))
+        connection.answer({"accepted": names})
+
+    def _reload(self, _request: Request, connection: Connection) -> None:
+        self.loop.reload = True
+        connection.answer({"accepted": list(self.loop.engine.slots)})
+
+    def _shutdown(self, _request: Request, connection: Connection) -> None:
+        self.loop.post(StopRequested("'shutdown' on the control socket"))
+        connection.answer({"accepted": True})
+
+    def _services(self) -> list[str]:
+        return list(dict.fromkeys(slot.instance.service for slot in self.loop.engine.slots.values()))
+
+    def _names(self, target: str) -> list[str]:
+        slots = self.loop.engine.slots
+        names = [name for name, slot in slots.items() if not target or target in (name, slot.instance.service)]
+        if not names:
+            raise ControlError(f"there is no service or instance '{target}'; there are: {', '.join(self._services())}")
+        return names
