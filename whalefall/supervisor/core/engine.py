@@ -108,9 +108,12 @@ class Engine:
 
     def _begin_stop(self, now: float) -> list[Action]:
         self.stopping = True
+        actions: list[Action] = []
         for slot in self._all():
             slot.wanted = False
-        return self._advance_stop(now)
+            if slot.current is None:  # nothing to wait for: what waits for its next start must not wake us any more
+                actions += slot.stop(now)
+        return actions + self._advance_stop(now)
 
     def _advance_stop(self, now: float) -> list[Action]:
         actions: list[Action] = []

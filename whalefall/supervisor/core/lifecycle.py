@@ -77,7 +77,7 @@ class Life:
     pid: int | None = None
     ready_at: float | None = None
     deadline: float | None = None  # when the phase has lasted too long
-    probe_at: float | None = None  # when to ask next
+    probe_at: float | None = None  # when to ask next, unless a question is out
     probe_until: float | None = None  # when the question that is out counts as failed
     probe_failures: int = 0
     probe_said: str = ""
@@ -109,9 +109,9 @@ class Life:
             case Phase.STARTING, ProbeSucceeded():
                 return self._ready(now)
             case Phase.STARTING, ProbeFailed(reason=reason):
-                return self._ask_again(reason, now)
+                return self._not_yet(reason)
             case Phase.READY, ProbeSucceeded():
-                return self._still_alive(now)
+                return self._still_alive()
             case Phase.READY, ProbeFailed(reason=reason):
                 return self._missed_a_probe(reason, now)
             case Phase.STARTING | Phase.READY, Exited(pid=pid, status=status) if pid == self.pid:
@@ -129,7 +129,8 @@ class Life:
         return []
 
     def next_deadline(self) -> float | None:
-        return min((t for t in (self.deadline, self.probe_at, self.probe_until) if t is not None), default=None)
+        probe = self.probe_at if self.probe_until is None else self.probe_until
+        return min((time for time in (self.deadline, probe) if time is not None), default=None)
 
     def stop(self, ending: Ending, now: float) -> list[Action]:
         """Ask the leader to stop; the grace period begins. Nothing to ask where it is already ending."""
@@ -173,14 +174,13 @@ class Life:
         return self._over(now)
 
     def _ready(self, now: float) -> list[Action]:
-        self.ready_at, self.probe_failures, self.probe_until, self.probe_at = now, 0, None, None
+        self.ready_at, self.probe_failures, self.probe_until = now, 0, None
         self._enter(Phase.READY, now, None)
-        self._plan_next_liveness(now)
+        self.probe_at = None if self.instance.live is None else now + self.instance.live.period_s
         return [Report(f"{self.instance.name} is ready {now - self.born:.1f} s after its start", self.instance.name)]
 
-    def _still_alive(self, now: float) -> list[Action]:
+    def _still_alive(self) -> list[Action]:
         self.probe_failures, self.probe_until = 0, None
-        self._plan_next_liveness(now)
         return []
 
     def _missed_a_probe(self, reason: str, now: float) -> list[Action]:
@@ -192,21 +192,14 @@ class Life:
             count = f"{self.probe_failures} probes in a row: {reason}"
             text = f"{self.instance.name} no longer answers ({count}); restarting it"
             return [Report(text, self.instance.name, "error"), *self.stop(Ending.HUNG, now)]
-        self._plan_next_liveness(now)
         return []
 
-    def _plan_next_liveness(self, now: float) -> None:
-        live = self.instance.live
-        self.probe_at = None if live is None else now + live.period_s
-
     def _ask(self, probe: Probe, now: float) -> list[Action]:
-        self.probe_at, self.probe_until = None, now + probe.timeout_s
+        self.probe_at, self.probe_until = now + probe.period_s, now + probe.timeout_s
         return [AskProbe(self.id, probe)]
 
-    def _ask_again(self, reason: str, now: float) -> list[Action]:
+    def _not_yet(self, reason: str) -> list[Action]:
         self.probe_said, self.probe_until = reason, None
-        if self.instance.ready is not None:
-            self.probe_at = now + self.instance.ready.period_s
         return []
 
     def _drop_probe(self) -> list[Action]:
@@ -232,7 +225,7 @@ class Life:
             return [DropProbe(self.id), *self._probe_timed_out(now)]
         if self.deadline is not None and now >= self.deadline:
             return self._phase_lasted_too_long(now)
-        if self.probe_at is not None and now >= self.probe_at:
+        if self.probe_until is None and self.probe_at is not None and now >= self.probe_at:
             probe = self.instance.ready if self.phase is Phase.STARTING else self.instance.live
             return [] if probe is None else self._ask(probe, now)
         return []
@@ -240,7 +233,7 @@ class Life:
     def _probe_timed_out(self, now: float) -> list[Action]:
         probe = self.instance.ready if self.phase is Phase.STARTING else self.instance.live
         reason = f"no answer within {probe.timeout_s:g} s" if probe else "no answer"
-        return self._ask_again(reason, now) if self.phase is Phase.STARTING else self._missed_a_probe(reason, now)
+        return self._not_yet(reason) if self.phase is Phase.STARTING else self._missed_a_probe(reason, now)
 
     def _phase_lasted_too_long(self, now: float) -> list[Action]:
         name, stop = self.instance.name, self.instance.stop

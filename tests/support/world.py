@@ -1,0 +1,290 @@
+"""A simulated operating system for the engine: processes that live, hang, crash and leave children, in virtual time.
+
+All chance comes from a list of small numbers, so that hypothesis can shrink a bad history. The world obeys the contract of
+the real edge: a spawn answers in the same turn; a tree empties only after its leader is reaped; nothing happens to
+a process that is gone.
+"""
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from whalefall.plan import Instance, Plan
+from whalefall.supervisor.core import actions as do
+from whalefall.supervisor.core.engine import Engine
+from whalefall.supervisor.core.events import (
+    DeadlinePassed,
+    Event,
+    Exited,
+    ExitStatus,
+    InstanceRestartRequested,
+    InstanceStartRequested,
+    InstanceStopRequested,
+    PlanChanged,
+    ProbeFailed,
+    ProbeSucceeded,
+    Spawned,
+    SpawnFailed,
+    StopRequested,
+    TreeEmptied,
+)
+from whalefall.supervisor.core.handover import Slot, State
+
+_FATES = ("good", "good", "good", "crash early", "crash late", "never ready", "hangs", "cannot start")
+_DEAF_ONE_IN = 4  # does not stop when asked
+_FERTILE_ONE_IN = 3  # leaves children behind
+_STEPS_MAX = 3_000  # events in one history; more means that time stands still
+
+
+@dataclass
+class Process:
+    """A life's processes as the world knows them."""
+
+    life: str
+    instance: Instance
+    pid: int
+    fate: str
+    deaf: bool
+    heirs: int
+    heirs_deaf: bool
+    leader_alive: bool = True
+    hanging: bool = False
+    answering_from: float = 0.0
+
+    @property
+    def alive(self) -> bool:
+        return self.leader_alive or self.heirs > 0
+
+
+@dataclass
+class World:
+    choices: Iterator[int]
+    engine: Engine = field(default_factory=lambda: Engine(random.Random(1)))
+    now: float = 0.0
+    plan: Plan = field(default_factory=lambda: Plan(()))
+    queue: deque[Event] = field(default_factory=deque)
+    timers: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    processes: dict[str, Process] = field(default_factory=dict)
+    asked: dict[str, int] = field(default_factory=dict)
+    counter: int = 100
+    exit_code: int | None = None
+    exited_at: float = 0.0
+    stop_asked_at: float | None = None
+    steps: int = 0
+    spawns: int = 0
+
+    @classmethod
+    def of(cls, numbers: Sequence[int]) -> "World":
+        return cls(iter(numbers))
+
+    def pick(self, n: int) -> int:
+        """The next choice below `n`; 0, the harmless one, when the list is used up."""
+        return next(self.choices, 0) % n
+
+    def run(self, plan: Plan, changes: Sequence[Plan] = ()) -> None:
+        """A whole history: start, whatever happens, a stop at the end."""
+        self.plan = plan
+        self._do(self.engine.begin(plan, self.now))
+        self._settle()
+        for _ in range(self.pick(8)):
+            self._let_pass(self.pick(100) * 1.7)
+            self._a_person_does_something(changes)
+        self._let_pass(2.0 + self.pick(50) * 10.0)
+        self.stop_asked_at = self.now
+        self.queue.append(StopRequested("SIGTERM"))
+        self._settle()
+        if self.pick(6) == 1:
+            self._let_pass(1.0)
+            if self.exit_code is None:
+                self.queue.append(StopRequested("SIGTERM"))
+                self._settle()
+        self._let_pass(100_000.0)
+
+    # Time.
+
+    def _let_pass(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.exit_code is None:
+            deadline = self.engine.next_deadline()
+            timer = self.timers[0][0] if self.timers else None
+            moments = [moment for moment in (deadline, timer) if moment is not None]
+            if not moments or min(moments) > end:
+                break
+            self.now = max(self.now, min(moments))
+            if timer is not None and timer <= self.now:
+                heapq.heappop(self.timers)[2]()
+            else:
+                self.queue.append(DeadlinePassed())
+            self._settle()
+        self.now = max(self.now, end) if self.exit_code is None else self.now
+
+    def _after(self, seconds: float, happens: Callable[[], None]) -> None:
+        self.counter += 1
+        heapq.heappush(self.timers, (self.now + seconds, self.counter, happens))
+
+    def _settle(self) -> None:
+        while self.queue and self.exit_code is None:
+            self.steps += 1
+            assert self.steps < _STEPS_MAX, f"time stands still at {self.now}: {self.queue[0]}"
+            self._do(self.engine.step(self.queue.popleft(), self.now))
+        self.check()
+
+    # What the engine orders.
+
+    def _do(self, actions: list[do.Action]) -> None:
+        for action in actions:
+            match action:
+                case do.Spawn(life=life, instance=instance):
+                    self.queue.appendleft(self._spawn(life, instance))
+                case do.Signal(life=life, pid=pid):
+                    self._signal_leader(life, pid)
+                case do.SignalTree(life=life):
+                    self._signal_heirs(life)
+                case do.KillTree(life=life):
+                    self._kill(life)
+                case do.AskProbe(life=life):
+                    self._ask(life)
+                case do.DropProbe(life=life):
+                    assert life in self.asked, f"no question is out for {life}"
+                    del self.asked[life]
+                case do.Forget(life=life):
+                    process = self.processes.pop(life, None)
+                    assert process is None or not process.alive, f"{life} was forgotten while it lives"
+                case do.Exit(code=code):
+                    assert self.exit_code is None, "exits once"
+                    self.exit_code, self.exited_at = code, self.now
+
+    def _spawn(self, life: str, instance: Instance) -> Event:
+        self.spawns += 1
+        fate = _FATES[self.pick(len(_FATES))]
+        if fate == "cannot start":
+            return SpawnFailed(life, "no such file")
+        self.counter += 1
+        fertile = self.pick(_FERTILE_ONE_IN) == 1
+        process = Process(
+            life, instance, self.counter, fate,
+            deaf=self.pick(_DEAF_ONE_IN) == 1, heirs=2 if fertile else 0, heirs_deaf=fertile and self.pick(2) == 1,
+            answering_from=self.now + 0.5,
+        )  # fmt: skip
+        self.processes[life] = process
+        if fate == "crash early":
+            self._after(0.1, lambda: self._leader_dies(life, ExitStatus(3)))
+        elif fate == "crash late":
+            self._after(1.0 + self.pick(60), lambda: self._leader_dies(life, ExitStatus(137, "SIGKILL")))
+        elif fate == "never ready":
+            process.answering_from = float("inf")
+        elif fate == "hangs":
+            self._after(5.0, lambda: setattr(process, "hanging", True))
+        if instance.run_once:
+            self._after(2.0, lambda: self._leader_dies(life, ExitStatus(0)))
+        return Spawned(life, process.pid)
+
+    def _leader_dies(self, life: str, status: ExitStatus) -> None:
+        process = self.processes.get(life)
+        if process is None or not process.leader_alive:
+            return
+        process.leader_alive = False
+        self.queue.append(Exited(process.pid, status))
+        self._tell_if_empty(process)
+
+    def _heirs_die(self, life: str) -> None:
+        process = self.processes.get(life)
+        if process is not None and process.heirs:
+            process.heirs = 0
+            self._tell_if_empty(process)
+
+    def _tell_if_empty(self, process: Process) -> None:
+        if not process.alive:
+            self.queue.append(TreeEmptied(process.life))
+
+    def _signal_leader(self, life: str, pid: int) -> None:
+        process = self.processes[life]
+        assert process.leader_alive, f"{life}: a signal to a dead leader"
+        assert process.pid == pid, f"{life}: a signal to a stranger"
+        if not process.deaf:
+            self._after(0.2, lambda: self._leader_dies(life, ExitStatus(0)))
+
+    def _signal_heirs(self, life: str) -> None:
+        process = self.processes[life]
+        if not process.heirs_deaf:
+            self._after(0.3, lambda: self._heirs_die(life))
+
+    def _kill(self, life: str) -> None:
+        process = self.processes.get(life)
+        assert process is not None, f"{life} is killed after it was forgotten"
+        self._after(0.01, lambda: self._leader_dies(life, ExitStatus(137, "SIGKILL")))
+        self._after(0.02, lambda: self._heirs_die(life))
+        if not process.alive:
+            self.queue.append(TreeEmptied(life))
+
+    def _ask(self, life: str) -> None:
+        process = self.processes[life]
+        assert life not in self.asked, f"{life} is asked twice at once"
+        self.counter += 1
+        number = self.asked[life] = self.counter
+
+        def answer() -> None:
+            if self.asked.get(life) != number:
+                return
+            if self.now >= process.answering_from and process.leader_alive and not process.hanging:
+                del self.asked[life]
+                self.queue.append(ProbeSucceeded(life))
+            elif self.pick(2):
+                del self.asked[life]
+                self.queue.append(ProbeFailed(life, "refused"))
+
+        self._after(0.05, answer)
+
+    # What people do.
+
+    def _a_person_does_something(self, changes: Sequence[Plan]) -> None:
+        if self.exit_code is not None:
+            return
+        names = [instance.name for instance in self.plan.instances]
+        name = names[self.pick(len(names))]
+        deeds: list[Event] = [
+            InstanceRestartRequested(name), InstanceStopRequested(name), InstanceStartRequested(name),
+            *(PlanChanged(plan) for plan in changes),
+        ]  # fmt: skip
+        deed = deeds[self.pick(len(deeds))]
+        if isinstance(deed, PlanChanged):
+            self.plan = deed.plan
+        self.queue.append(deed)
+        self._settle()
+
+    # What must never be.
+
+    def check(self) -> None:
+        """The invariants that must hold whenever the engine has answered."""
+        self._no_two_generations_side_by_side()
+        if self.exit_code is not None:
+            assert not any(process.alive for process in self.processes.values()), "left something running"
+            assert self.engine.next_deadline() is None, "exited with a timer armed"
+            return
+        deadline = self.engine.next_deadline()
+        for slot in self.engine.slots.values():
+            self._never_forgotten(slot, deadline)
+
+    def _no_two_generations_side_by_side(self) -> None:
+        alive: dict[str, int] = {}
+        for process in self.processes.values():
+            stop_first = process.instance.replace == "stop_first" and process.instance.stop.orphans == "kill"
+            if process.alive and stop_first:
+                alive[process.instance.name] = alive.get(process.instance.name, 0) + 1
+        assert all(count == 1 for count in alive.values()), f"side by side: {alive}"
+
+    def _never_forgotten(self, slot: Slot, deadline: float | None) -> None:
+        if not slot.wanted or slot.state in (State.READY, State.FINISHED) or self.queue:
+            return
+        if slot.state is State.FAILED:
+            assert slot.deadline is not None or slot.instance.restart.on_give_up != "degrade"
+        elif slot.state is State.WAITING:
+            assert slot.instance.after, f"{slot.instance.name} waits for nothing"
+        elif slot.state is State.BACKOFF:
+            assert slot.deadline is not None
+            assert deadline is not None
+            assert deadline <= slot.deadline
+        elif slot.current is not None and slot.current.leader_alive:
+            assert deadline is not None or self.timers, f"{slot.instance.name} is {slot.state} with no end in sight"

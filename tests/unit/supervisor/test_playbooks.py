@@ -1,0 +1,364 @@
+"""What must happen, as conversations with the engine in virtual time."""
+
+import pytest
+
+from tests.support.playbook import Spawn, Start, at, order, play, says, service
+from whalefall.plan import Dependency, Plan, Probe, RestartPolicy, StopPolicy
+from whalefall.supervisor.core.actions import (
+    AskProbe,
+    DropProbe,
+    Exit,
+    Forget,
+    KillTree,
+    Signal,
+    SignalTree,
+)
+from whalefall.supervisor.core.engine import KILLED
+from whalefall.supervisor.core.events import (
+    Exited,
+    ExitStatus,
+    InstanceRestartRequested,
+    InstanceStartRequested,
+    InstanceStopRequested,
+    PlanChanged,
+    ProbeFailed,
+    ProbeSucceeded,
+    Spawned,
+    SpawnFailed,
+    StopRequested,
+    TreeEmptied,
+)
+from whalefall.supervisor.core.handover import State
+
+BAD = ExitStatus(1)
+GOOD = ExitStatus(0)
+KILL9 = ExitStatus(137, "SIGKILL")
+HTTP = Probe("http", address="127.0.0.1:1", period_s=1, timeout_s=2)
+LIVE = Probe("http", address="127.0.0.1:1", period_s=10, timeout_s=2, failures=3)
+
+
+def running(*instances, pids=(7, 8, 9)):
+    """All instances started, in one go (they wait for nothing and have no probes)."""
+    conversation = play(*instances) >> Start()
+    for instance in instances:
+        conversation << Spawn(f"{instance.name}#1")
+    for instance, pid in zip(instances, pids, strict=False):
+        conversation >> Spawned(f"{instance.name}#1", pid)
+    return conversation
+
+
+def gone(conversation, life, pid, status):
+    """The leader is dead and nobody survived it."""
+    return conversation >> Exited(pid, status) << KillTree(life) >> TreeEmptied(life) << Forget(life)
+
+
+def test_a_service_without_a_probe_is_ready_as_soon_as_it_runs():
+    conversation = running(service())
+    assert conversation.engine.slots["a.1"].state is State.READY
+    assert conversation << says("a.1 is ready")
+
+
+def test_a_service_that_stops_when_asked_ends_with_code_0():
+    stop = Signal("a.1#1", 7, "TERM")
+    assert gone(running(service()) >> StopRequested("SIGTERM") << stop, "a.1#1", 7, GOOD) << Exit(0)
+
+
+def test_a_service_that_does_not_stop_in_time_is_killed_and_the_exit_code_tells():
+    conversation = running(service(stop=StopPolicy(grace_s=10))) >> StopRequested("SIGTERM") << order(Signal) >> at(9.9)
+    conversation >> at(10) << KillTree("a.1#1") << says("did not stop within 10 s of SIGTERM and is killed")
+    assert conversation >> Exited(7, KILL9) >> TreeEmptied("a.1#1") << Forget("a.1#1") << Exit(KILLED)
+
+
+def test_a_second_stop_kills_what_is_left():
+    conversation = running(service()) >> StopRequested("SIGINT") << order(Signal)
+    conversation >> StopRequested("SIGINT") << KillTree("a.1#1") << says("SIGINT again: killing what is left")
+    assert conversation >> Exited(7, KILL9) >> TreeEmptied("a.1#1") << Forget("a.1#1") << Exit(KILLED)
+
+
+def test_each_service_is_stopped_by_its_own_signal():
+    assert running(service(stop=StopPolicy(signal="QUIT"))) >> StopRequested("x") << Signal("a.1#1", 7, "QUIT")
+
+
+def test_a_crash_is_followed_by_a_restart_at_once():
+    conversation = running(service()) >> at(5) >> Exited(7, BAD) << KillTree("a.1#1")
+    conversation >> TreeEmptied("a.1#1") << Forget("a.1#1") << Spawn("a.1#2")
+    assert conversation << says(
+        "a.1 exited with code 1 5.0 s after its start (crash 1 of 10 in 600 s); restarting at once"
+    )
+
+
+def test_a_kill_service_is_not_started_again_while_anything_of_it_is_alive():
+    conversation = running(service()) >> Exited(7, KILL9) << KillTree("a.1#1") >> at(3_600)
+    assert conversation.engine.slots["a.1"].state is State.STOPPING
+    assert conversation >> TreeEmptied("a.1#1") << Forget("a.1#1") << Spawn("a.1#2")
+
+
+def test_a_drain_service_is_started_again_while_its_survivors_finish():
+    drain = StopPolicy(orphans="drain", orphan_signal="QUIT", grace_s=5)
+    conversation = running(service(stop=drain)) >> Exited(7, KILL9) << SignalTree("a.1#1", "QUIT") << Spawn("a.1#2")
+    assert conversation >> Spawned("a.1#2", 70) >> TreeEmptied("a.1#1") << Forget("a.1#1")
+
+
+def test_survivors_that_do_not_finish_are_killed_after_the_grace_period():
+    drain = StopPolicy(orphans="drain", grace_s=5)
+    conversation = running(service(stop=drain)) >> Exited(7, KILL9) << order(SignalTree) << Spawn("a.1#2")
+    (
+        conversation
+        >> Spawned("a.1#2", 70)
+        >> at(5)
+        << KillTree("a.1#1")
+        << says("did not finish within 5 s and is killed")
+    )
+    assert conversation >> TreeEmptied("a.1#1") << Forget("a.1#1")
+
+
+def test_backoff_doubles_up_to_the_cap_and_is_forgotten_after_a_stable_period():
+    policy = RestartPolicy(first_s=1, factor=2, max_s=4, stable_s=30, crashes=100)
+    conversation, now = running(service(restart=policy)), 0.0
+    for generation, delay in enumerate([0, 1, 2, 4, 4], start=1):
+        life = f"a.1#{generation}"
+        conversation >> Exited(6 + generation, BAD) << KillTree(life) >> TreeEmptied(life) << Forget(life)
+        if delay:
+            conversation >> at(now + delay - 0.01) >> at(now + delay)
+            now += delay
+        conversation << Spawn(f"a.1#{generation + 1}") >> Spawned(f"a.1#{generation + 1}", 7 + generation)
+    conversation >> at(now + 31) >> Exited(12, BAD) << KillTree("a.1#6")
+    assert conversation >> TreeEmptied("a.1#6") << Forget("a.1#6") << Spawn("a.1#7") << says("restarting at once")
+
+
+def crash_loop(conversation, crashes, status=BAD):
+    """`crashes` times: start, die before ready, wait for the next start. Returns before the last one is answered."""
+    for generation in range(1, crashes + 1):
+        life = f"a.1#{generation}"
+        conversation << Spawn(life) >> Spawned(life, 100 + generation) << order(AskProbe)
+        conversation >> Exited(100 + generation, status) << DropProbe(life) << KillTree(life)
+        conversation >> TreeEmptied(life) << Forget(life)
+        if generation not in (1, crashes):
+            conversation >> at(conversation.engine.next_deadline())
+    return conversation
+
+
+def test_five_crashes_before_ready_give_up_and_the_services_code_becomes_ours():
+    conversation = crash_loop(play(service(ready=HTTP)) >> Start(), 5, ExitStatus(3))
+    assert conversation << says("giving up; whalefall stops") << Exit(3)
+
+
+def test_giving_up_after_death_by_signal_exits_with_128_plus_n():
+    assert crash_loop(play(service(ready=HTTP)) >> Start(), 5, KILL9) << Exit(137)
+
+
+def test_a_service_that_gives_up_while_exiting_with_code_0_still_fails_us():
+    assert crash_loop(play(service(ready=HTTP)) >> Start(), 5, GOOD) << Exit(1)
+
+
+def test_a_degraded_service_leaves_the_others_running_and_is_tried_again_slowly():
+    degrade = RestartPolicy(on_give_up="degrade", degraded_retry_s=60)
+    conversation = crash_loop(play(service(ready=HTTP, restart=degrade)) >> Start(), 5)
+    assert conversation.engine.slots["a.1"].state is State.FAILED
+    given_up_at = conversation.now
+    conversation << says("the others go on without it, next attempt in 60 s") >> at(given_up_at + 59)
+    assert conversation >> at(given_up_at + 60) << Spawn("a.1#6")
+
+
+def test_a_service_that_may_fail_is_left_alone_after_giving_up():
+    conversation = crash_loop(play(service(ready=HTTP, restart=RestartPolicy(on_give_up="stop"))) >> Start(), 5)
+    assert conversation << says("giving up; the others go on without it") >> at(100_000)
+    assert conversation.engine.slots["a.1"].state is State.FAILED
+
+
+def test_when_one_gives_up_the_others_stop_in_order_before_we_exit():
+    conversation = play(service(ready=HTTP), service("b")) >> Start()
+    conversation << Spawn("a.1#1") << Spawn("b.1#1") >> Spawned("a.1#1", 101) << order(AskProbe) >> Spawned("b.1#1", 8)
+    (
+        conversation
+        >> Exited(101, BAD)
+        << DropProbe("a.1#1")
+        << KillTree("a.1#1")
+        >> TreeEmptied("a.1#1")
+        << Forget("a.1#1")
+    )
+    for generation in range(2, 6):
+        life = f"a.1#{generation}"
+        if generation > 2:
+            conversation >> at(conversation.engine.next_deadline())
+        conversation << Spawn(life) >> Spawned(life, 100 + generation) << order(AskProbe)
+        conversation >> Exited(100 + generation, BAD) << DropProbe(life) << KillTree(life)
+        conversation >> TreeEmptied(life) << Forget(life)
+    conversation << Signal("b.1#1", 8, "TERM")
+    assert gone(conversation, "b.1#1", 8, GOOD) << Exit(1)
+
+
+def test_a_program_that_cannot_be_started_counts_as_a_crash_before_ready():
+    conversation = play(service()) >> Start() << Spawn("a.1#1")
+    conversation >> SpawnFailed("a.1#1", "cannot run nope: No such file or directory") << Forget("a.1#1")
+    assert conversation << Spawn("a.1#2") << says("could not be started: cannot run nope: No such file or directory")
+
+
+def test_a_probe_is_asked_again_until_it_succeeds():
+    conversation = play(service(ready=HTTP)) >> Start() << Spawn("a.1#1") >> Spawned("a.1#1", 7) << order(AskProbe)
+    conversation >> ProbeFailed("a.1#1", "refused") >> at(0.9) >> at(1) << order(AskProbe)
+    assert conversation >> ProbeSucceeded("a.1#1") << says("a.1 is ready 1.0 s after its start")
+    assert conversation >> at(1_000)  # readiness is asked once
+
+
+def test_a_probe_without_an_answer_is_dropped_and_asked_again():
+    conversation = play(service(ready=HTTP)) >> Start() << Spawn("a.1#1") >> Spawned("a.1#1", 7) << order(AskProbe)
+    assert conversation >> at(1.9) >> at(2) << DropProbe("a.1#1") << order(AskProbe)
+
+
+def test_a_service_that_is_not_ready_in_time_is_stopped_and_tried_again():
+    slow = service(ready=HTTP, start_timeout_s=2.5)
+    conversation = play(slow) >> Start() << Spawn("a.1#1") >> Spawned("a.1#1", 7) << order(AskProbe)
+    for second in (1, 2):
+        conversation >> ProbeFailed("a.1#1", "answered 503") >> at(second) << order(AskProbe)
+    conversation >> at(2.5) << DropProbe("a.1#1") << Signal("a.1#1", 7, "TERM")
+    conversation << says("a.1 was not ready within 2.5 s (last probe: answered 503); stopping it")
+    conversation >> Exited(7, GOOD) << KillTree("a.1#1")
+    conversation >> TreeEmptied("a.1#1") << Forget("a.1#1") << Spawn("a.1#2")
+    assert conversation << says("a.1 was not ready in time 2.5 s after its start (crash 1 of 5 in 60 s)")
+
+
+def test_liveness_fails_only_after_the_threshold_and_then_restarts():
+    hung = service(live=LIVE)
+    conversation = running(hung) >> at(10) << order(AskProbe) >> ProbeFailed("a.1#1", "refused")
+    conversation >> at(20) << order(AskProbe) >> ProbeSucceeded("a.1#1")  # forgives
+    for tick in (30, 40):
+        conversation >> at(tick) << order(AskProbe) >> at(tick + 2) << DropProbe("a.1#1")
+    conversation >> at(50) << order(AskProbe) >> at(52) << DropProbe("a.1#1") << Signal("a.1#1", 7, "TERM")
+    assert conversation << says("a.1 no longer answers (3 probes in a row: no answer within 2 s); restarting it")
+
+
+def test_readiness_never_restarts_what_was_ready_once():
+    conversation = play(service(ready=HTTP)) >> Start() << Spawn("a.1#1") >> Spawned("a.1#1", 7) << order(AskProbe)
+    assert conversation >> ProbeSucceeded("a.1#1") >> ProbeFailed("a.1#1", "late") >> at(10_000)
+
+
+def chain():
+    return service("web", ready=HTTP), service("nginx", after=(Dependency("web"),))
+
+
+def test_what_comes_after_waits_for_ready():
+    conversation = play(*chain()) >> Start() << Spawn("web.1#1") >> Spawned("web.1#1", 7) << order(AskProbe)
+    assert conversation.engine.slots["nginx.1"].state is State.WAITING
+    assert conversation >> ProbeSucceeded("web.1#1") << Spawn("nginx.1#1")
+
+
+def test_stop_runs_in_reverse_order():
+    conversation = play(*chain()) >> Start() << Spawn("web.1#1") >> Spawned("web.1#1", 7) << order(AskProbe)
+    conversation >> ProbeSucceeded("web.1#1") << Spawn("nginx.1#1") >> Spawned("nginx.1#1", 8)
+    conversation >> StopRequested("SIGTERM") << Signal("nginx.1#1", 8, "TERM")
+    gone(conversation, "nginx.1#1", 8, GOOD) << Signal("web.1#1", 7, "TERM")
+    assert gone(conversation, "web.1#1", 7, GOOD) << Exit(0)
+
+
+def test_a_restart_does_not_wait_for_what_it_came_after():
+    conversation = play(*chain()) >> Start() << Spawn("web.1#1") >> Spawned("web.1#1", 7) << order(AskProbe)
+    conversation >> ProbeSucceeded("web.1#1") << Spawn("nginx.1#1") >> Spawned("nginx.1#1", 8)
+    conversation >> Exited(7, KILL9) << KillTree("web.1#1") >> Exited(8, KILL9) << KillTree("nginx.1#1")
+    assert conversation >> TreeEmptied("nginx.1#1") << Forget("nginx.1#1") << Spawn("nginx.1#2")
+
+
+def test_after_started_is_content_with_an_attempt():
+    after = (Dependency("s", "started"),)
+    assert play(service("s", ready=HTTP), service("n", after=after)) >> Start() << Spawn("s.1#1") << Spawn("n.1#1")
+
+
+def test_a_release_gates_the_rest_and_finishes():
+    release = service("release", run_once=True)
+    web = service("web", after=(Dependency("release", "finished"),))
+    conversation = play(release, web) >> Start() << Spawn("release.1#1") >> Spawned("release.1#1", 7)
+    gone(conversation, "release.1#1", 7, GOOD) << Spawn("web.1#1")
+    assert conversation.engine.slots["release.1"].state is State.FINISHED
+
+
+def test_a_release_that_fails_ends_everything_with_its_code():
+    release = service("release", run_once=True)
+    web = service("web", after=(Dependency("release", "finished"),))
+    conversation = play(release, web) >> Start() << Spawn("release.1#1") >> Spawned("release.1#1", 7)
+    assert gone(conversation, "release.1#1", 7, ExitStatus(4)) << says("whalefall stops") << Exit(4)
+
+
+def test_an_exit_of_a_stranger_is_reaped_and_ignored():
+    assert running(service()) >> Exited(4_242, BAD) >> TreeEmptied("b.1#9")
+
+
+def test_a_person_stops_one_and_starts_it_again():
+    conversation = running(service(), service("b"))
+    gone(conversation >> InstanceStopRequested("a.1") << Signal("a.1#1", 7, "TERM"), "a.1#1", 7, GOOD)
+    assert conversation.engine.slots["a.1"].state is State.STOPPED
+    conversation >> at(10_000) >> InstanceStartRequested("a.1") << Spawn("a.1#2") >> Spawned("a.1#2", 70)
+    assert conversation.engine.slots["a.1"].state is State.READY
+
+
+def test_a_start_while_stopping_starts_again_when_it_is_down():
+    conversation = running(service()) >> InstanceStopRequested("a.1") << order(Signal) >> InstanceStartRequested("a.1")
+    assert gone(conversation, "a.1#1", 7, GOOD) << Spawn("a.1#2")
+
+
+def test_stop_first_replaces_only_when_the_old_tree_is_gone():
+    conversation = running(service()) >> InstanceRestartRequested("a.1") << Signal("a.1#1", 7, "TERM")
+    conversation >> Exited(7, GOOD) << KillTree("a.1#1")
+    assert conversation >> TreeEmptied("a.1#1") << Forget("a.1#1") << Spawn("a.1#2")
+
+
+def start_first():
+    web = service(ready=HTTP, replace="start_first")
+    conversation = play(web) >> Start() << Spawn("a.1#1") >> Spawned("a.1#1", 7) << order(AskProbe)
+    conversation >> ProbeSucceeded("a.1#1") >> InstanceRestartRequested("a.1") << Spawn("a.1#2")
+    return conversation >> Spawned("a.1#2", 8) << order(AskProbe, "a.1#2")
+
+
+def test_start_first_retires_the_old_one_only_when_the_new_one_is_ready():
+    conversation = start_first() >> ProbeSucceeded("a.1#2") << Signal("a.1#1", 7, "TERM")
+    assert conversation << says("a.1#2 has taken over from a.1#1")
+    assert gone(conversation, "a.1#1", 7, GOOD)
+    assert conversation.life("a.1").id == "a.1#2"
+
+
+def test_start_first_keeps_the_old_one_when_the_new_one_fails():
+    conversation = start_first() >> Exited(8, BAD) << DropProbe("a.1#2") << KillTree("a.1#2")
+    conversation << says("a.1#2 exited with code 1 before it was ready; a.1#1 goes on serving")
+    conversation >> TreeEmptied("a.1#2") << Forget("a.1#2") >> at(1_000)
+    assert conversation.life("a.1").id == "a.1#1"
+    assert conversation.engine.slots["a.1"].state is State.READY
+
+
+def test_when_the_old_one_dies_during_a_replacement_the_new_one_takes_its_place():
+    conversation = start_first() >> Exited(7, KILL9) << KillTree("a.1#1")
+    conversation >> TreeEmptied("a.1#1") << Forget("a.1#1") << says("is already on its way")
+    assert conversation >> ProbeSucceeded("a.1#2")
+    assert conversation.life("a.1").id == "a.1#2"
+
+
+def test_a_stop_during_a_replacement_ends_both_quietly():
+    conversation = start_first() >> StopRequested("SIGTERM")
+    conversation << DropProbe("a.1#2") << Signal("a.1#2", 8, "TERM") << Signal("a.1#1", 7, "TERM")
+    assert not any("goes on serving" in report for report in conversation.reports)
+    gone(conversation, "a.1#2", 8, GOOD)
+    assert gone(conversation, "a.1#1", 7, GOOD) << Exit(0)
+
+
+def test_a_changed_plan_touches_only_what_differs():
+    conversation = running(service(), service("b"), service("c"))
+    changed = Plan((service(), service("b", start_timeout_s=1), service("d")))
+    conversation >> PlanChanged(changed) << Signal("c.1#1", 9, "TERM") << Signal("b.1#1", 8, "TERM") << Spawn("d.1#1")
+    assert gone(conversation, "c.1#1", 9, GOOD)
+    assert list(conversation.engine.slots) == ["a.1", "b.1", "d.1"]
+
+
+@pytest.mark.parametrize("state", ["stopped", "waiting"])
+def test_a_changed_plan_wakes_nothing_that_was_stopped_or_waits(state):
+    if state == "stopped":
+        conversation = gone(running(service()) >> InstanceStopRequested("a.1") << order(Signal), "a.1#1", 7, GOOD)
+        assert conversation >> PlanChanged(Plan((service(start_timeout_s=1),)))
+        assert conversation.engine.slots["a.1"].state is State.STOPPED
+    else:
+        web, nginx = chain()
+        conversation = play(web, nginx) >> Start() << Spawn("web.1#1") >> Spawned("web.1#1", 7) << order(AskProbe)
+        changed = service("nginx", after=nginx.after, start_timeout_s=1)
+        assert conversation >> PlanChanged(Plan((web, changed)))
+        assert conversation >> ProbeSucceeded("web.1#1") << Spawn("nginx.1#1")
+
+
+def test_an_idle_engine_asks_for_no_wakeup():
+    assert running(service()).engine.next_deadline() is None
