@@ -1,8 +1,8 @@
 """A simulated operating system for the engine: processes that live, hang, crash and leave children, in virtual time.
 
-All chance comes from a list of small numbers, so that hypothesis can shrink a bad history. The world obeys the contract of
-the real edge: a spawn answers in the same turn; a tree empties only after its leader is reaped; nothing happens to
-a process that is gone.
+All chance comes from a list of small numbers, so that hypothesis can shrink a bad history. The world obeys the contract
+of the real edge: a spawn answers in the same turn; a tree empties only after its leader is reaped; nothing happens to a
+process that is gone.
 """
 
 import heapq
@@ -91,7 +91,7 @@ class World:
         for _ in range(self.pick(8)):
             self._let_pass(self.pick(100) * 1.7)
             self._a_person_does_something(changes)
-        self._let_pass(2.0 + self.pick(50) * 10.0)
+        self._let_pass(10.0 + self.pick(50) * 10.0)
         self.stop_asked_at = self.now
         self.queue.append(StopRequested("SIGTERM"))
         self._settle()
