@@ -1,0 +1,400 @@
+"""The real supervisor with real processes: what the operating system does to it, and what it does to the system."""
+
+import http.client
+import os
+import signal
+import socket
+import stat
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.supervised import Supervised, alive, free_port, instance, python, read_when_written
+from tests.support.waiting import wait_until
+from whalefall.control.protocol import REQUEST_BYTES_MAX
+from whalefall.errors import ControlError
+from whalefall.plan import Listener, Probe, RestartPolicy, StopPolicy
+
+SLEEPER = python("import time; print('here', flush=True); time.sleep(3600)")
+DEAF = python("import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(3600)")
+
+# A web server on the inherited socket, one request at a time, that says who it is.
+SERVER = python(
+    """
+import http.server, os, socket, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = str(os.getpid()).encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_): pass
+assert os.environ["LISTEN_PID"] == str(os.getpid()), "LISTEN_PID is not ours"
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
+server.socket = socket.socket(fileno=3)
+server.serve_forever()
+"""
+)
+
+
+def get(port: int, timeout: float = 20.0) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("GET", "/")
+        return int(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+def test_a_killed_service_is_back_and_its_socket_was_never_closed(tmp_path: Path) -> None:
+    port = free_port()
+    web = instance("web", SERVER, tmp_path, listeners=("web",), ready=Probe("tcp", address=f"127.0.0.1:{port}"))
+    with Supervised(tmp_path, web, listeners=(Listener("web", f"127.0.0.1:{port}"),)) as supervised:
+        supervised.until_ready()
+        pids = {get(port)}
+        for _ in range(5):
+            os.kill(get(port), signal.SIGKILL)
+            pids.add(get(port))  # refused, if anybody but the supervisor held the socket
+        assert len(pids) == 6
+        assert supervised.rows()["web.1"]["restarts"] == 5
+        assert supervised.stop() == 0
+
+
+def test_sigterm_ends_everything_with_code_0_also_what_left_its_session(tmp_path: Path) -> None:
+    escapee = python(
+        f"""
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open({str(tmp_path / "escaped")!r}, "w").write(str(os.getpid()) + "\\n")
+        time.sleep(3600)
+    os._exit(0)
+time.sleep(3600)
+"""
+    )
+    with Supervised(tmp_path, instance("web", SLEEPER, tmp_path), instance("wild", escapee, tmp_path)) as supervised:
+        supervised.until_ready()
+        pid = int(read_when_written(tmp_path / "escaped"))
+        assert supervised.stop() == 0
+        assert not alive(pid)
+
+
+def test_a_dead_leaders_escaped_children_are_gone_before_its_replacement_starts(tmp_path: Path) -> None:
+    code = f"""
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    with open({str(tmp_path / "escaped")!r}, "a") as file: file.write(str(os.getpid()) + "\\n")
+    time.sleep(3600)
+time.sleep(3600)
+"""
+    with Supervised(tmp_path, instance("job", python(code), tmp_path)) as supervised:
+        first = supervised.until_ready()["job.1"]["pid"]
+        old = int(read_when_written(tmp_path / "escaped"))
+        os.kill(first, signal.SIGKILL)
+        supervised.until(lambda rows: rows["job.1"]["generation"] == 2, "the second generation runs")
+        assert not alive(old)
+
+
+def test_what_does_not_stop_is_killed_and_the_exit_code_tells(tmp_path: Path) -> None:
+    with Supervised(tmp_path, instance("deaf", DEAF, tmp_path, stop=StopPolicy(grace_s=0.3))) as supervised:
+        supervised.until_said("deaf.1    | deaf")
+        assert supervised.stop() == 137
+        assert "deaf.1 did not stop within 0.3 s of SIGTERM and is killed" in supervised.output()
+
+
+def test_ctrl_c_twice_kills_at_once(tmp_path: Path) -> None:
+    with Supervised(tmp_path, instance("deaf", DEAF, tmp_path, stop=StopPolicy(grace_s=600))) as supervised:
+        supervised.until_said("deaf.1    | deaf")
+        os.kill(supervised.pid, signal.SIGINT)
+        supervised.until_said("SIGINT: stopping in order")
+        assert supervised.stop(signal.SIGINT) == 137
+
+
+def test_orphans_are_adopted_and_reaped(tmp_path: Path) -> None:
+    """Two hundred children whose parents are gone leave no zombie."""
+    code = f"""
+import os, time
+for _ in range(200):
+    pid = os.fork()
+    if pid == 0:
+        if os.fork() == 0:
+            time.sleep(0.2)
+        os._exit(0)
+    os.waitpid(pid, 0)
+open({str(tmp_path / "done")!r}, "w").write("done\\n")
+time.sleep(3600)
+"""
+    with Supervised(tmp_path, instance("fork", python(code), tmp_path)) as supervised:
+        read_when_written(tmp_path / "done")
+        ours = psutil.Process(supervised.pid)
+        wait_until(
+            lambda: len(ours.children(recursive=True)) == 1, "only the leader is left", explain=supervised.output
+        )
+
+
+def test_killing_the_supervisor_leaves_no_child(tmp_path: Path) -> None:
+    with Supervised(tmp_path, instance("a", SLEEPER, tmp_path), instance("b", DEAF, tmp_path)) as supervised:
+        pids = [row["pid"] for row in supervised.until_ready().values()]
+        os.kill(supervised.pid, signal.SIGKILL)
+        wait_until(lambda: not any(map(alive, pids)), "the children died with it")
+
+
+def test_a_crash_loop_ends_with_the_services_code_and_its_last_lines(tmp_path: Path) -> None:
+    broken = python("import sys; print('Traceback: no such table'); sys.exit(7)")
+    probe = Probe("tcp", address="127.0.0.1:1")
+    policy = RestartPolicy(first_s=0.01, max_s=0.05)
+    other = instance("other", SLEEPER, tmp_path)
+    with Supervised(tmp_path, instance("web", broken, tmp_path, ready=probe, restart=policy), other) as supervised:
+        assert supervised.wait() == 7
+        said = supervised.output()
+    assert "(crash 5 of 5 in 60 s): giving up; whalefall stops" in said
+    assert 'Last line: "Traceback: no such table"' in said
+    assert "other.1 has stopped" in said
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("no-such-program",), "cannot run no-such-program: No such file or directory"),
+        (("/etc/passwd",), "cannot run /etc/passwd: Permission denied"),
+    ],
+)
+def test_a_program_that_cannot_run_is_named(tmp_path: Path, argv: tuple[str, ...], sentence: str) -> None:
+    policy = RestartPolicy(first_s=0.01, max_s=0.01)
+    with Supervised(tmp_path, instance("web", argv, tmp_path, restart=policy)) as supervised:
+        assert supervised.wait() == 127
+        assert sentence in supervised.output()
+
+
+def test_a_taken_port_is_one_sentence_and_nothing_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        web = instance("web", python("open('started', 'w')"), tmp_path, listeners=("web",))
+        with Supervised(tmp_path, web, listeners=(Listener("web", address),)) as supervised:
+            assert supervised.wait() == 2
+    assert supervised.output() == (
+        f"whalefall: cannot listen on {address} (web): another process has it. "
+        "Stop that one, or choose another port with --port.\n"
+    )
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_reader_that_is_stuck_stops_neither_supervision_nor_the_stop(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    noisy = python("while True: print('x' * 1000)")
+    supervised = Supervised(tmp_path, instance("noisy", noisy, tmp_path), instance("quiet", SLEEPER, tmp_path))
+    with supervised.start(stdout=write):
+        os.close(write)
+        first = supervised.until_ready()["quiet.1"]["pid"]
+        looks = [-1]
+        wait_until(lambda: looks.append(_bytes_waiting(read)) or looks[-1] == looks[-2] > 0, "the pipe is full")
+        os.kill(first, signal.SIGKILL)
+        supervised.until(lambda rows: rows["quiet.1"]["generation"] == 2, "the other one is back")
+        assert supervised.stop() == 0
+    os.close(read)
+
+
+def _bytes_waiting(fd: int) -> int:
+    import array
+    import fcntl
+    import termios
+
+    size = array.array("i", [0])
+    fcntl.ioctl(fd, termios.FIONREAD, size)
+    return size[0]
+
+
+def test_a_reader_that_comes_back_is_told_what_it_missed(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    noisy = python("while True: print('x' * 1000)")
+    supervised = Supervised(tmp_path, instance("noisy", noisy, tmp_path))
+    with supervised.start(stdout=write):
+        os.close(write)
+        supervised.until_ready()
+        seen = threading.Event()
+
+        def drain() -> None:
+            kept = b""
+            while chunk := os.read(read, 65_536):
+                kept = kept[-200:] + chunk
+                if b"lines were dropped because the reader of our output was stuck" in kept:
+                    seen.set()
+
+        growth = psutil.Process(supervised.pid)
+        before = growth.memory_info().rss
+        # Stuck is two seconds without progress; nobody reads until the supervisor has given up waiting.
+        supervised.until(lambda rows: rows["noisy.1"]["uptime_s"] > 3.0, "the reader counts as stuck")
+        assert growth.memory_info().rss - before < 8_000_000
+        reader = threading.Thread(target=drain)
+        reader.start()
+        assert seen.wait(20), "no word about the dropped lines"
+        assert supervised.stop() == 0
+        reader.join(20)
+    os.close(read)
+
+
+def test_long_binary_and_partial_lines_survive(tmp_path: Path) -> None:
+    code = r"""
+import sys, time
+out = sys.stdout.buffer
+out.write(b"long " + b"y" * 1_000_000 + b"\n")
+out.write(b"binary \xff\x00\xfe\n")
+out.write(b"first half,"); out.flush()
+time.sleep(0.1)
+out.write(b" second half\nno newline at the end"); out.flush()
+"""
+    talker = instance("talker", python(code), tmp_path, run_once=True)
+    with Supervised(tmp_path, talker, instance("other", SLEEPER, tmp_path)) as supervised:
+        supervised.until(lambda rows: rows.get("talker.1", {}).get("state") == "finished", "the talker has finished")
+        supervised.until_said("talker.1 has finished")
+        lines = supervised.log.read_bytes().split(b"\n")
+    said = [line.removeprefix(b"talker.1  | ") for line in lines if line.startswith(b"talker.1")]
+    assert [line[:60] for line in said] == [
+        b"long " + b"y" * 55,
+        b"binary \xff\x00\xfe",
+        b"first half, second half",
+        b"no newline at the end",
+    ]
+    assert len(said[0]) == 1_000_005
+
+
+def test_logs_as_json_are_one_object_a_line(tmp_path: Path) -> None:
+    import json
+
+    with Supervised(tmp_path, instance("web", SLEEPER, tmp_path), log_format="json") as supervised:
+        supervised.until_said('"line": "here"')
+        records = [json.loads(line) for line in supervised.output().splitlines()]
+    assert {record["instance"] for record in records} == {"whalefall", "web.1"}
+
+
+def test_restart_by_the_control_socket_replaces_without_a_gap(tmp_path: Path) -> None:
+    port = free_port()
+    probe = Probe("tcp", address=f"127.0.0.1:{port}")
+    web = instance("web", SERVER, tmp_path, listeners=("web",), ready=probe, replace="start_first")
+    with Supervised(tmp_path, web, listeners=(Listener("web", f"127.0.0.1:{port}"),)) as supervised:
+        first = supervised.until_ready()["web.1"]["pid"]
+        assert supervised.ask("restart", "web") == {"accepted": ["web.1"]}
+        supervised.until(lambda rows: rows["web.1"]["generation"] == 2, "generation 2 serves")
+        wait_until(lambda: not alive(first), "generation 1 is gone")
+        assert get(port) == supervised.rows()["web.1"]["pid"]
+
+
+def test_stop_and_start_of_one_service(tmp_path: Path) -> None:
+    with Supervised(tmp_path, instance("a", SLEEPER, tmp_path), instance("b", SLEEPER, tmp_path)) as supervised:
+        supervised.until_ready()
+        supervised.ask("stop", "a.1")
+        supervised.until(lambda rows: rows["a.1"]["state"] == "stopped", "a is stopped")
+        assert supervised.rows()["b.1"]["state"] == "ready"
+        supervised.ask("start", "a")
+        supervised.until(lambda rows: rows["a.1"]["state"] == "ready", "a is ready again")
+
+
+def test_logs_are_kept_and_can_be_followed(tmp_path: Path) -> None:
+    from whalefall.control.client import stream
+    from whalefall.control.protocol import Request
+
+    counter = python("import time\nfor i in range(10_000):\n print('line', i, flush=True); time.sleep(0.02)")
+    with Supervised(tmp_path, instance("web", counter, tmp_path)) as supervised:
+        supervised.until_said("line 3")
+        kept = supervised.ask("logs", "web", lines=2)["lines"]
+        assert [name for name, _ in kept] == ["web.1", "web.1"]
+        heard = []
+        for item in stream(supervised.run_dir, Request("logs", "web", follow=True, lines=1), timeout_s=20):
+            heard.append(int(item["text"].split()[1]))
+            if len(heard) == 5:
+                break
+        assert heard == list(range(heard[0], heard[0] + 5))
+
+
+def test_shutdown_by_the_control_socket(tmp_path: Path) -> None:
+    with Supervised(tmp_path, instance("a", SLEEPER, tmp_path)) as supervised:
+        supervised.until_ready()
+        supervised.ask("shutdown")
+        assert supervised.wait() == 0
+        assert not supervised.control_path().exists()
+
+
+def test_the_control_socket_is_private_and_answers_nonsense_with_a_sentence(tmp_path: Path) -> None:
+    with Supervised(tmp_path, instance("a", SLEEPER, tmp_path)) as supervised:
+        supervised.until_ready()
+        path = supervised.control_path()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        for nonsense, sentence in [
+            (b"hello\n", b"not one line of JSON"),
+            (b"[1]\n", b"not a JSON object"),
+            (b'{"command":"format"}\n', b"unknown command"),
+            (b'{"command":"status","target":1}\n', b"must be of type str"),
+            (b'{"command":"stop","target":"wbe"}\n', b"there are: a"),
+            (b'{"command":"stop"}\n', b"needs a service"),
+            (b"x" * (REQUEST_BYTES_MAX + 10), b"longer than"),
+            (b"\xff\xfe\n", b"not one line of JSON"),
+            (b"[" * 10_000 + b"\n", b"not one line of JSON"),
+        ]:
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.settimeout(20)
+                peer.connect(str(path))
+                peer.sendall(nonsense)
+                assert sentence in peer.recv(65_536)
+        with socket.socket(socket.AF_UNIX) as peer:  # says nothing and goes
+            peer.connect(str(path))
+        assert supervised.rows()["a.1"]["state"] == "ready"
+        with pytest.raises(ControlError, match="there is no service or instance 'nope'"):
+            supervised.ask("restart", "nope")
+
+
+def test_a_stale_control_socket_is_replaced_and_a_live_one_is_respected(tmp_path: Path) -> None:
+    first = Supervised(tmp_path, instance("a", SLEEPER, tmp_path))
+    with first:
+        first.until_ready()
+        second = Supervised(tmp_path, instance("a", SLEEPER, tmp_path))
+        second.log = tmp_path / "second.log"
+        with second:
+            assert second.wait() == 2
+        assert "Is another whalefall running here?" in second.output()
+        assert first.rows()["a.1"]["state"] == "ready"
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+    assert first.control_path().exists()
+    with Supervised(tmp_path, instance("a", SLEEPER, tmp_path)) as third:
+        third.until_ready()
+
+
+def test_idle_means_asleep(tmp_path: Path) -> None:
+    """No wakeup at all between two moments in which nothing happened."""
+    with Supervised(tmp_path, instance("a", SLEEPER, tmp_path)) as supervised:
+        supervised.until_said("here")
+        ours = psutil.Process(supervised.pid)
+        wait_until(lambda: ours.status() == psutil.STATUS_SLEEPING, "it sleeps")
+        before, slept_from = ours.num_ctx_switches(), psutil.Process().create_time()
+        clock = threading.Event()
+        clock.wait(1.5)  # the measurement itself: a time in which nothing may happen
+        assert ours.num_ctx_switches() == before, slept_from
+
+
+def test_descriptors_do_not_leak_over_many_restarts(tmp_path: Path) -> None:
+    policy = RestartPolicy(first_s=0.0, max_s=0.0, crashes=10_000, early_crashes=10_000)
+    brief = instance("brief", python("pass"), tmp_path, restart=policy)
+    with Supervised(tmp_path, brief, instance("a", SLEEPER, tmp_path)) as supervised:
+        supervised.until(lambda rows: rows and rows["brief.1"]["restarts"] > 5, "some restarts")
+        ours = psutil.Process(supervised.pid)
+        supervised.ask("stop", "brief")
+        supervised.until(lambda rows: rows["brief.1"]["state"] == "stopped", "it is stopped")
+        before = ours.num_fds()  # perhaps with the last question's connection still in it
+        supervised.ask("start", "brief")
+        supervised.until(lambda rows: rows["brief.1"]["restarts"] > 60, "many restarts")
+        supervised.ask("stop", "brief")
+        supervised.until(lambda rows: rows["brief.1"]["state"] == "stopped", "it is stopped again")
+        wait_until(lambda: ours.num_fds() <= before, "no more descriptors are open than before")
+
+
+def test_children_find_nothing_open_that_is_not_for_them(tmp_path: Path) -> None:
+    code = (
+        f"import os; open({str(tmp_path / 'fds')!r}, 'w').write(' '.join(sorted(os.listdir('/proc/self/fd'))) + '\\n')"
+    )
+    other = instance("other", SLEEPER, tmp_path)
+    with Supervised(tmp_path, other, instance("nosy", python(code), tmp_path, run_once=True)):
+        assert read_when_written(tmp_path / "fds").split() == ["0", "1", "2", "3"]  # 3 is the listing itself
