@@ -392,9 +392,8 @@ def test_descriptors_do_not_leak_over_many_restarts(tmp_path: Path) -> None:
 
 
 def test_children_find_nothing_open_that_is_not_for_them(tmp_path: Path) -> None:
-    code = (
-        f"import os; open({str(tmp_path / 'fds')!r}, 'w').write(' '.join(sorted(os.listdir('/proc/self/fd'))) + '\\n')"
-    )
+    found = str(tmp_path / "fds")
+    code = f"import os; fds = os.listdir('/proc/self/fd'); open({found!r}, 'w').write(' '.join(sorted(fds)) + '\\n')"
     other = instance("other", SLEEPER, tmp_path)
     with Supervised(tmp_path, other, instance("nosy", python(code), tmp_path, run_once=True)):
         assert read_when_written(tmp_path / "fds").split() == ["0", "1", "2", "3"]  # 3 is the listing itself

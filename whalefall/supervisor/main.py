@@ -1,17 +1,17 @@
 """Plan in, exit code out. `python -m whalefall.supervisor --plan-fd N` (or `--plan FILE`)."""
 
-import argparse
 import contextlib
 import os
-import random
 import selectors
+import sys
 from pathlib import Path
 
-from whalefall.errors import ConfigError, WhalefallError
+from whalefall.errors import ConfigError, UsageError, WhalefallError
 from whalefall.plan import Plan, plan_from_json
 from whalefall.plan.order import check
 from whalefall.supervisor.core.engine import Engine
 from whalefall.supervisor.edge import linux
+from whalefall.supervisor.edge.chance import Chance
 from whalefall.supervisor.edge.output import Output
 from whalefall.supervisor.edge.probes import Probes
 from whalefall.supervisor.edge.signals import Signals
@@ -24,9 +24,8 @@ _STDERR = 2
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = _parse(argv)
     try:
-        return supervise(_read_plan(arguments))
+        return supervise(_read_plan(sys.argv[1:] if argv is None else argv))
     except WhalefallError as error:
         os.write(_STDERR, f"whalefall: {error}\n".encode(errors="replace"))
         return error.exit_code
@@ -41,7 +40,7 @@ def supervise(plan: Plan) -> int:
     selector = selectors.DefaultSelector()
     output = Output(Sink.on(_STDOUT, selector), selector, plan.log_format)
     output.name_all([instance.name for instance in plan.instances])
-    loop = Loop(Engine(random.Random()), selector, output, Probes(selector), Signals(), run_dir)  # noqa: S311 - jitter
+    loop = Loop(Engine(Chance()), selector, output, Probes(selector), Signals(), run_dir)
     requests = Requests(loop)
     loop.after_turn.append(requests)
     requests.control.listen(run_dir)
@@ -54,23 +53,19 @@ def supervise(plan: Plan) -> int:
         requests.control.close()
 
 
-def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="whalefall.supervisor", description="Keeps a Plan true.")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--plan-fd", type=int, metavar="N", help="inherited descriptor of the Plan's JSON")
-    source.add_argument("--plan", metavar="FILE", help="the Plan's JSON")
-    return parser.parse_args(argv)
-
-
-def _read_plan(arguments: argparse.Namespace) -> Plan:
+def _read_plan(arguments: list[str]) -> Plan:
+    """`--plan-fd N` (an inherited descriptor) or `--plan FILE`. No argparse: a megabyte for two words."""
     try:
-        if arguments.plan is not None:
-            return plan_from_json(Path(arguments.plan).read_text())
-        with os.fdopen(arguments.plan_fd, "rb") as file:
-            file.seek(0)
-            return plan_from_json(file.read().decode())
+        match arguments:
+            case ["--plan", path]:
+                return plan_from_json(Path(path).read_text())
+            case ["--plan-fd", number] if number.isdigit():
+                with os.fdopen(int(number), "rb") as file:
+                    file.seek(0)
+                    return plan_from_json(file.read().decode())
     except OSError as error:
-        raise ConfigError(f"cannot read the Plan: {error.strerror}") from None
+        raise ConfigError(f"cannot read the Plan ({' '.join(arguments)}): {error.strerror}") from None
+    raise UsageError("usage: python -m whalefall.supervisor --plan-fd N | --plan FILE")
 
 
 def _private_directory(path: Path) -> Path:
