@@ -46,8 +46,8 @@ def _choice(*words: str) -> Callable[[str], str]:
     return parse
 
 
-def _address(text: str) -> str:
-    """`host:port`, `[v6]:port` or `unix:/absolute/path`."""
+def parse_address(text: str) -> str:
+    """`host:port`, `[v6]:port` or `unix:/absolute/path`; ValueError says so."""
     if text.startswith("unix:/"):
         return text
     host, _, port = text.rpartition(":")
@@ -80,9 +80,9 @@ class Settings:
     port: int = _setting(
         "PORT", 5000, _integer(1, _PORT_MAX), "The public port, and the base of the others (foreman's rule)."
     )
-    web_listen: str = _setting("WEB_LISTEN", "127.0.0.1:5001", _address, "Where Nginx reaches the web Gunicorn.")
+    web_listen: str = _setting("WEB_LISTEN", "127.0.0.1:5001", parse_address, "Where Nginx reaches the web Gunicorn.")
     scheduler_listen: str = _setting(
-        "SCHEDULER_LISTEN", "127.0.0.1:5002", _address, "Where Nginx reaches the scheduler Gunicorn."
+        "SCHEDULER_LISTEN", "127.0.0.1:5002", parse_address, "Where Nginx reaches the scheduler Gunicorn."
     )
     # Gunicorn
     web_concurrency: int = _setting("WEB_CONCURRENCY", 2, _integer(1, 128), "Workers of the web Gunicorn.")

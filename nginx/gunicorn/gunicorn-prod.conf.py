@@ -1,0 +1,40 @@
+"""The web Gunicorn: several workers, no scheduler. Read by `whalefall web`, and by `gunicorn -c` as it is.
+
+Everything is decided from the environment, so that the same file serves `whalefall serve`, honcho, a PaaS and you.
+A socket in LISTEN_FDS wins over `bind`.
+"""
+
+import os
+
+from whalefall.planner import gunicorn as _gunicorn
+from whalefall.settings import Settings
+
+_settings = Settings.load()
+
+bind = f"0.0.0.0:{os.environ['PORT']}" if os.environ.get("PORT") else _settings.web_listen
+backlog = 2048
+proc_name = "whalefall-web"
+
+workers = _settings.web_concurrency
+worker_class = "gthread"
+threads = _settings.web_threads
+worker_tmp_dir = _gunicorn.memory_directory()  # the heartbeat file on a disk can stall a worker
+preload_app = False  # each worker has its own database connections and threads
+
+timeout = _settings.request_timeout_s  # of a worker's sign of life, not of a request
+graceful_timeout = max(1, _settings.grace_s * 2 // 3 - 1)
+keepalive = 2
+max_requests = 10_000  # a leak in a library is bounded; the jitter keeps workers from leaving together
+max_requests_jitter = 1_000
+
+accesslog = None  # Nginx writes one line for each request, with upstream times
+errorlog = "-"
+loglevel = _settings.log_level
+capture_output = False
+
+control_socket, control_socket_disable = _gunicorn.control_socket(_settings, "web")
+
+
+def post_worker_init(worker):
+    """The application is loaded: from now on this worker says so at /whalefall/ready."""
+    worker.wsgi = _gunicorn.answering_ready(worker.wsgi)

@@ -1,0 +1,55 @@
+"""The scheduler Gunicorn: one worker that owns the jobs. Read by `whalefall scheduler`, and by `gunicorn -c` as it is.
+
+One worker and no recycling, because the jobs live in it: a second one would be a second scheduler, and `max_requests`
+would end runs for no reason. No preload either: the scheduler is threads, and threads do not survive fork(2).
+"""
+
+from whalefall.planner import gunicorn as _gunicorn
+from whalefall.settings import Settings
+
+_settings = Settings.load()
+_gunicorn.refuse_preload()
+
+bind = _settings.scheduler_listen
+backlog = 2048
+proc_name = "whalefall-scheduler"
+
+workers = 1
+worker_class = "gthread"
+threads = 4
+worker_tmp_dir = _gunicorn.memory_directory()
+preload_app = False
+
+timeout = _settings.request_timeout_s
+graceful_timeout = max(1, _settings.grace_s * 2 // 3 - 1)
+keepalive = 2
+max_requests = 0
+
+accesslog, errorlog = _gunicorn.log_files(_settings, "scheduler")
+loglevel = _settings.log_level
+
+control_socket, control_socket_disable = _gunicorn.control_socket(_settings, "scheduler")
+
+
+def on_starting(server):
+    """What the command line or GUNICORN_CMD_ARGS changed behind our back."""
+    _gunicorn.refuse_second_scheduler(server.cfg)
+
+
+def post_worker_init(worker):
+    """The application is loaded: its scheduler starts, and the worker says that it is ready."""
+    application = worker.wsgi
+    worker.wsgi = _gunicorn.answering_ready(application)
+    if Settings.load().enable_scheduler:
+        from whalefall.scheduler import start_worker  # noqa: PLC0415 - the master must not carry the application's weight
+
+        start_worker(application)
+        worker.whalefall_scheduler = True
+
+
+def worker_exit(server, worker):
+    """Runs are finished or handed back, and leadership is given up, before the process ends."""
+    if getattr(worker, "whalefall_scheduler", False):
+        from whalefall.scheduler import stop_worker  # noqa: PLC0415 - it is imported already
+
+        stop_worker()

@@ -1,0 +1,164 @@
+"""The command line's shape: one table of commands, held to `docs/reference/cli.md` by a test."""
+
+import argparse
+import importlib
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from whalefall import __version__
+from whalefall.errors import UsageError
+
+GRACE_S_MAX = 3600
+LINES_MAX = 10_000
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse's errors as ours: one line, with the nearest known word, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{_with_hint(message, self)}. See: {self.prog} --help")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Raises UsageError. `run` of the answer is the command's function."""
+    parser = make_parser()
+    arguments, rest = parser.parse_known_args(list(argv))
+    if rest:
+        _command_parser(parser, arguments.command).error(f"unrecognized arguments: {' '.join(rest)}")
+    return arguments
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Every command with its options."""
+    parser = _Parser(
+        prog="whalefall",
+        description="Runs a Flask + APScheduler application: Nginx, web and scheduler under one small PID 1.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"whalefall {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, purpose: str, room: str) -> argparse.ArgumentParser:
+        command: argparse.ArgumentParser = commands.add_parser(
+            name, help=purpose, description=purpose, allow_abbrev=False
+        )
+        command.set_defaults(run=_later(room, name))
+        return command
+
+    _plan_options(add("serve", "plan, then run everything under one supervisor", "serve"))
+    plan = add("plan", "print what serve would run, and where each variable comes from", "planning")
+    _plan_options(plan)
+    plan.add_argument("--json", action="store_true", help="as JSON")
+    plan.add_argument(
+        "--secrets", action="store_true", help="show secrets; the JSON is then exactly what the supervisor reads"
+    )
+    plan.add_argument("--for-supervisor", action="store_true", help=argparse.SUPPRESS)
+    _plan_options(add("check", "validate Procfile, .env, settings, options and the Nginx configuration", "planning"))
+
+    for role, purpose in (
+        ("web", "become the web Gunicorn (a command for the Procfile)"),
+        ("scheduler", "become the scheduler Gunicorn (a command for the Procfile)"),
+    ):
+        add(role, purpose, "roles").add_argument("app", nargs="?", default="", metavar="APP", help="module:callable")
+    add("nginx", "become Nginx, configured (a command for the Procfile)", "roles")
+
+    status = _control(add("status", "what runs: state, uptime, restarts", "control"))
+    status.add_argument("--json", action="store_true", help="as JSON")
+    logs = _control(add("logs", "the last lines of each process", "control"))
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
+    logs.add_argument("-n", "--lines", type=_lines, default=100, metavar="N", help="how many lines (default 100)")
+    logs.add_argument("service", nargs="?", default="", metavar="SERVICE", help="a service or an instance (web, web.1)")
+    for name, purpose, many in (
+        ("start", "start a service that is stopped, failed or waiting", ""),
+        ("stop", "stop a service; without one, everything", "?"),
+        ("restart", "stop and start a service", ""),
+        ("reload", "plan again and replace what changed, without losing a request", "?"),
+    ):
+        command = _control(add(name, purpose, "control"))
+        if many:
+            command.add_argument("service", nargs="?", default="", metavar="SERVICE", help="a service or an instance")
+        else:
+            command.add_argument("service", metavar="SERVICE", help="a service or an instance")
+    _control(add("shutdown", "stop everything in order, and the supervisor with it", "control"))
+    _control(add("health", "exit 0 when all is well, 1 with the reason when not", "health"))
+    return parser
+
+
+def command_names() -> list[str]:
+    """In the order of the help."""
+    for action in make_parser()._actions:  # noqa: SLF001 - argparse has no public list of its commands
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            return list(action.choices)
+    raise AssertionError("the parser has commands")
+
+
+def _plan_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("app", nargs="?", default="", metavar="APP", help="the application as module:callable")
+    command.add_argument("-f", "--procfile", type=Path, metavar="FILE", help="another Procfile than ./Procfile")
+    command.add_argument("--port", "-p", type=_port, metavar="N", help="the public port (default: PORT, else 5000)")
+    command.add_argument(
+        "-c", "--formation", default="", metavar="TYPE=N,…", help="how many of each process type (default 1)"
+    )
+    command.add_argument("--grace", type=_grace, metavar="SECONDS", help="for a whole stop (default: GRACE, else 9)")
+    command.add_argument("--env", type=Path, metavar="FILE", help="another file than .env beside the Procfile")
+
+
+def _control(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    command.add_argument(
+        "--procfile", type=Path, metavar="FILE", help="the Procfile that serve was given, if it was given one"
+    )
+    return command
+
+
+def _later(room: str, name: str) -> Callable[[argparse.Namespace], int]:
+    def run(arguments: argparse.Namespace) -> int:
+        commands = importlib.import_module(f"whalefall.cli.{room}").COMMANDS
+        code: int = commands[name](arguments)
+        return code
+
+    return run
+
+
+def _port(text: str) -> int:
+    return _number(text, 1, 65_535, "a port")
+
+
+def _grace(text: str) -> int:
+    return _number(text, 1, GRACE_S_MAX, "a number of seconds")
+
+
+def _lines(text: str) -> int:
+    return _number(text, 1, LINES_MAX, "a number of lines")
+
+
+def _number(text: str, low: int, high: int, what: str) -> int:
+    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}; write a whole number from {low} to {high}")
+    return int(text)
+
+
+def _command_parser(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public list of its commands
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            found: argparse.ArgumentParser = action.choices[command]
+            return found
+    return parser
+
+
+def _with_hint(message: str, parser: argparse.ArgumentParser) -> str:
+    """argparse's sentence, in our words where it is one that people meet often."""
+    import difflib
+
+    if match := re.match(r"argument COMMAND: invalid choice: '([^']*)'", message):
+        near = difflib.get_close_matches(match[1], command_names(), 1)
+        return f"there is no command '{match[1]}'" + (f", did you mean '{near[0]}'?" if near else "")
+    if "arguments are required: COMMAND" in message:
+        return "a command is missing, for example `whalefall serve`"
+    if match := re.match(r"unrecognized arguments: (\S+)", message):
+        flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001
+        near = difflib.get_close_matches(match[1].partition("=")[0], flags, 1)
+        what = "option" if match[1].startswith("-") else "argument"
+        return f"{parser.prog} has no {what} '{match[1]}'" + (f", did you mean '{near[0]}'?" if near else "")
+    return message

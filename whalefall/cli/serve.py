@@ -1,0 +1,54 @@
+"""`whalefall serve`: plan, catch everything that can be caught before anything starts, then become the supervisor."""
+
+import argparse
+import os
+import sys
+from typing import NoReturn
+
+from whalefall.cli import requests
+from whalefall.control.client import ask
+from whalefall.control.protocol import Request as ControlRequest
+from whalefall.errors import ConfigError, ControlError
+from whalefall.plan import Plan, plan_to_json
+from whalefall.planner import addresses
+from whalefall.planner.build import build
+from whalefall.planner.world import look
+
+ANSWER_WITHIN_S = 2.0
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Does not return when all is well. The planner's memory ends with the exec."""
+    request = requests.of(arguments)
+    refuse_second(look(request).run_dir)
+    built = build(request)
+    addresses.check_free(built.plan.listeners, dict(built.movers))
+    become_supervisor(built.plan)
+
+
+def refuse_second(run_dir: object) -> None:
+    """Raises ConfigError when a whalefall already answers in this RUN_DIR."""
+    from pathlib import Path
+
+    try:
+        status = ask(Path(str(run_dir)), ControlRequest("status"), ANSWER_WITHIN_S)
+    except ControlError:
+        return
+    pid = status.get("supervisor", {}).get("pid", "?") if isinstance(status, dict) else "?"
+    raise ConfigError(
+        f"whalefall already runs here (pid {pid}, {run_dir}). Stop it by `whalefall shutdown`, or set another RUN_DIR."
+    )
+
+
+def become_supervisor(plan: Plan) -> NoReturn:
+    """exec: the Plan goes along in memory, so that its secrets touch no disk and no command line."""
+    descriptor = os.memfd_create("whalefall-plan", 0)  # 0: it must survive the exec
+    with os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file:
+        file.write(plan_to_json(plan))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "whalefall.supervisor", "--plan-fd", str(descriptor)])  # noqa: S606
+
+
+COMMANDS = {"serve": serve}

@@ -1,0 +1,201 @@
+"""The world becomes a Plan. The door of this package.
+
+`dry=True` looks only: `check` and `plan` leave no file behind but a tested-and-removed Nginx configuration; `serve`
+writes what its children will read.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import whalefall
+from whalefall.errors import ConfigError
+from whalefall.plan import Command, Dependency, Instance, Plan
+from whalefall.plan.order import check, start_order
+from whalefall.planner import addresses, directories, grace, nginx, services
+from whalefall.planner.environment import Environment
+from whalefall.planner.gunicorn import READY_PATH
+from whalefall.planner.layout import Layout, lay_out
+from whalefall.planner.roles import Role
+from whalefall.planner.services import Service
+from whalefall.planner.world import Request, World, survey
+
+_LOG_FORMATS: Mapping[str, Literal["text", "json", "raw"]] = {"text": "text", "json": "json", "raw": "raw"}
+HEALTH_FILE = "health.json"  # in RUN_DIR: what `whalefall health` asks
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A Plan with what a person wants to know of it: each variable's source, and which setting moves a listener."""
+
+    plan: Plan
+    world: World
+    environments: Mapping[str, Environment]  # by instance
+    movers: Mapping[str, str]  # by listener: "--port or PORT"
+    grace_s: Mapping[str, float]  # by service
+
+
+def build(request: Request, *, dry: bool = False) -> Built:
+    """Raises ConfigError or UsageError with one sentence. Without `dry`, RUN_DIR and DATA_DIR are made and filled."""
+    world = survey(request)
+    layout = lay_out(world)
+    after = {role.name: _after(world, role) for role in world.running_roles()}
+    start_order(_names(after))  # a circle would make the next line endless
+    graces = _graces(world, after)
+    if not dry:
+        directories.make_run_dir(world.run_dir)
+        directories.make_data_dir(world.data_dir)
+    secret = _secret(world, dry=dry)
+    _write_nginx(world, layout, graces, dry=dry)
+    notes = _notes(world, after, graces)
+    instances: list[Instance] = []
+    environments: dict[str, Environment] = {}
+    for role in world.running_roles():
+        service = Service(world, layout, role, after[role.name], graces[role.name], secret)
+        for number in range(1, world.counts[role.name] + 1):
+            instance, environments[f"{role.name}.{number}"], more = services.instance(service, number)
+            instances.append(instance)
+            notes += more if number == 1 else ()
+    plan = _plan(world, layout, instances, notes)
+    check(plan)
+    if not dry:
+        _write_health(world, layout)
+    return Built(plan, world, environments, layout.movers, graces)
+
+
+def _plan(world: World, layout: Layout, instances: Sequence[Instance], notes: Sequence[str]) -> Plan:
+    return Plan(
+        tuple(instances),
+        layout.listeners,
+        run_dir=str(world.run_dir),
+        log_format=_LOG_FORMATS[world.settings.log_format],
+        log_dir=world.absolute(world.settings.log_dir),
+        replan=_replan(world.request),
+        notes=tuple(notes),
+    )
+
+
+def health_url(world: World, layout: Layout) -> str:
+    """What tells whether the site answers; "" when neither the application nor its server is ours to know."""
+    front = next((role for role in world.running_roles() if role.name == world.front), None)
+    if front is None:
+        return ""
+    path = services.NGINX_HEALTH if front.role == "nginx" else READY_PATH
+    if not world.app and not any(role.app for role in world.roles):
+        path = services.APP_HEALTH
+    return f"http://{addresses.reachable(layout.address('http'))}{path}"
+
+
+def _after(world: World, role: Role) -> tuple[Dependency, ...]:
+    """The options' edges, else the defaults: a release first, and Nginx behind what it passes requests to."""
+    chosen = world.options.of(role.name).after
+    if chosen is not None:
+        for dependency in chosen:
+            if dependency.service not in [other.name for other in world.roles]:
+                raise ConfigError(
+                    f"{world.options.where(role.name, 'after')}: the Procfile has no '{dependency.service}'. "
+                    "Mend the name."
+                )
+        return tuple(edge for edge in chosen if world.counts[edge.service])
+    edges = []
+    running = {other.name: other for other in world.running_roles()}
+    if "release" in running and role.name != "release":
+        edges.append(Dependency("release", "finished"))
+    if role.role == "nginx":
+        for word, until in (("web", "ready"), ("scheduler", "started")):
+            if other := world.running(word):
+                edges.append(Dependency(other.name, "ready" if until == "ready" else "started"))
+    return tuple(edges)
+
+
+def _graces(world: World, after: Mapping[str, Sequence[Dependency]]) -> dict[str, float]:
+    edges = _names(after)
+    shares = grace.split(world.settings.grace_s, edges, {role.name: role.role for role in world.roles})
+    return {name: world.options.of(name).grace or share for name, share in shares.items()}
+
+
+def _secret(world: World, *, dry: bool) -> str:
+    """The generated SECRET_KEY; "" when one is given or, dry, when the first start has not generated it yet."""
+    if world.settings.secret_key:
+        return ""
+    return directories.stored_secret_key(world.data_dir) if dry else directories.secret_key(world.data_dir)
+
+
+def _write_nginx(world: World, layout: Layout, graces: Mapping[str, float], *, dry: bool) -> None:
+    front = world.running("nginx")
+    if front is None or not front.ours or not world.nginx_binary:
+        return
+    site = nginx_site(world, layout, graces[front.name])
+    if not dry:
+        nginx.write(site, world.run_dir, world.nginx_binary)
+        return
+    with tempfile.TemporaryDirectory(prefix="whalefall-check-") as scratch:
+        nginx.write(site, Path(scratch) / "run", world.nginx_binary)
+
+
+def nginx_site(world: World, layout: Layout, grace_s: float) -> nginx.Site:
+    """What our Nginx shall serve."""
+    settings = world.settings
+    return nginx.Site(
+        http=layout.address("http"),
+        web=layout.upstreams["web"],
+        scheduler=layout.upstreams.get("scheduler", ()),
+        https=layout.address("https") if settings.tls_certificate else "",
+        certificate=world.absolute(settings.tls_certificate),
+        key=world.absolute(settings.tls_key),
+        acme=str(world.data_dir / "acme"),
+        static="" if world.app else nginx.static_directory(),
+        request_timeout_s=settings.request_timeout_s,
+        trusted_proxies=settings.trusted_proxies,
+        shutdown_timeout_s=grace_s - 0.5,
+        log_level=settings.log_level,
+        version=nginx.version(world.nginx_binary),
+    )
+
+
+def _notes(world: World, after: Mapping[str, Sequence[Dependency]], graces: Mapping[str, float]) -> list[str]:
+    notes = []
+    front = world.running("nginx")
+    if front and front.ours and not world.nginx_binary:
+        why = f"no program '{world.settings.nginx_binary}'" if world.settings.nginx_binary else "NGINX_BINARY is empty"
+        forwards = " and forwards /api/v1/scheduler/ to the scheduler" if world.running("scheduler") else ""
+        notes.append(
+            f"direct mode: {why}, so web takes the public port{forwards}. Same addresses; for more than a laptop, "
+            "install nginx."
+        )
+    seconds, chain = grace.longest_s(_names(after), graces)
+    if seconds > world.settings.grace_s + 0.05:
+        notes.append(
+            f"a stop may take {seconds:g} s ({' → '.join(chain)}), more than GRACE={world.settings.grace_s}. "
+            "Raise --grace, or lower `grace` in the options."
+        )
+    return notes
+
+
+def _replan(request: Request) -> Command:
+    """The same question once more, for a reload: the files may have changed, the command line has not."""
+    words = [sys.executable, "-m", "whalefall", "plan", "--for-supervisor"]
+    words += [request.app] if request.app else []
+    for flag, value in (
+        ("--procfile", request.procfile),
+        ("--port", request.port),
+        ("--formation", request.formation),
+        ("--grace", request.grace_s),
+        ("--env", request.env_file),
+    ):
+        words += [flag, str(value)] if value else []
+    return Command(tuple(words), str(request.directory.absolute()), dict(request.environ))
+
+
+def _write_health(world: World, layout: Layout) -> None:
+    fresh = world.run_dir / f".{HEALTH_FILE}"
+    fresh.write_text(json.dumps({"url": health_url(world, layout), "version": whalefall.__version__}), encoding="utf-8")
+    fresh.replace(world.run_dir / HEALTH_FILE)
+
+
+def _names(after: Mapping[str, Sequence[Dependency]]) -> dict[str, list[str]]:
+    return {name: [each.service for each in edges] for name, edges in after.items()}

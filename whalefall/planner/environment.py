@@ -1,0 +1,89 @@
+"""Which variables does a process get, and who said so? Every value carries its source, for `whalefall plan`.
+
+The order of who wins in `serve`: the role, an assignment in the Procfile's line, the service's options, the command
+line, the real environment, `.env`, what was generated. So a baked-in `.env` never beats the orchestrator, and nothing
+beats the role.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from whalefall.errors import ConfigError
+from whalefall.settings import Settings, table
+
+# Belongs to the process that got it from its own parent, never to our children (sd_listen_fds(3), sd_notify(3), nginx).
+PRIVATE = frozenset(
+    """LISTEN_FDS LISTEN_PID LISTEN_FDNAMES LISTEN_PIDFDID NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID MAINPID NGINX
+    WHALEFALL_LIFE WHALEFALL_DIRECT PS HONCHO_PROCESS_NAME GUNICORN_PID GUNICORN_FD""".split()  # noqa: SIM905
+)
+MASK = "********"
+_SECRET_NAME = re.compile(r"KEY|TOKEN|PASSWORD|PASSWD|SECRET|DSN|CREDENTIAL", re.IGNORECASE)
+_NOT_SECRET = frozenset({"TLS_KEY"})  # the name of a file
+_CREDENTIALS = re.compile(r"(?<=://)([^:/@\s]*):\S*@")  # up to the last @: passwords hold @ and /, too
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    value: str
+    source: str  # "environment", "/srv/.env", "role", "default", ...
+
+
+Environment = dict[str, Variable]
+
+
+def merge(environ: Mapping[str, str], dotenv: Mapping[str, str], dotenv_name: str) -> Environment:
+    """The real environment over `.env`. One of our settings that is set but empty counts as not set, as in Settings."""
+    settings = {row["variable"] for row in table()} - {"NGINX_BINARY"}
+    merged = {name: Variable(value, dotenv_name) for name, value in dotenv.items() if name not in PRIVATE}
+    for name, value in environ.items():
+        blank = name in settings and not value.strip()
+        if name not in PRIVATE and not (blank and name in merged):
+            merged[name] = Variable(value, "environment")
+    return merged
+
+
+def put(environment: Environment, values: Mapping[str, str], source: str) -> None:
+    """Sets `values`, whatever was there."""
+    environment.update({name: Variable(value, source) for name, value in values.items()})
+
+
+def plain(environment: Environment) -> dict[str, str]:
+    """Names and values only, as exec takes them."""
+    return {name: variable.value for name, variable in environment.items()}
+
+
+def load_settings(environment: Environment) -> Settings:
+    """Settings from it; an error also says where the bad value was written."""
+    try:
+        return Settings.load(plain(environment))
+    except ConfigError as error:
+        name = str(error).partition(":")[0]
+        source = environment[name].source if name in environment else "environment"
+        if source == "environment":
+            raise
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def masked(name: str, value: str) -> str:
+    """The value as it may be shown: secrets by the settings' flag, by the name, or by credentials in a URL."""
+    if not value:
+        return value
+    flagged = any(row["variable"] == name and row["secret"] for row in table())
+    shown = _CREDENTIALS.sub(rf"\1:{MASK}@", value)
+    if flagged and "://" in value:
+        return re.sub(r"\?.*", f"?{MASK}", shown)  # drivers take passwords from the query, too
+    if shown != value:
+        return shown
+    if flagged or (_SECRET_NAME.search(name) and name not in _NOT_SECRET):
+        return MASK
+    return value
+
+
+def masked_argv(argv: Iterable[str]) -> list[str]:
+    """The same for words of a command: `--token=…`, and credentials in URLs."""
+    words = []
+    for word in argv:
+        name, equals, value = word.partition("=")
+        words.append(f"{name}={masked(name.lstrip('-'), value)}" if equals else _CREDENTIALS.sub(rf"\1:{MASK}@", word))
+    return words

@@ -1,0 +1,98 @@
+"""What do our two Gunicorn configurations share? They are files that Gunicorn executes; this is their library.
+
+It runs in Gunicorn's master and workers, not in the planner, so nothing heavy may be imported here.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from whalefall.settings import Settings
+
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+READY_PATH = "/whalefall/ready"
+_SOCKET_PATH_MAX = 107  # unix(7)
+
+
+def memory_directory() -> str | None:
+    """A directory in memory where there is one: Gunicorn's workers touch a file there all the time."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108 - Gunicorn unlinks it at once
+
+
+def control_socket(settings: Settings, role: str) -> tuple[str, bool]:
+    """(path, disabled). Every master and every generation of it has its own; Gunicorn's default is one for all.
+
+    WHALEFALL_LIFE is the supervisor's tag, as `web.1#3`: with it an old generation cannot delete the new one's socket.
+    """
+    directory = settings.run_path(Path.cwd())
+    if not directory.is_dir():
+        return "", True  # by hand, without a run directory: nobody would ask it
+    mine = os.environ.get("WHALEFALL_LIFE") or os.environ.get("PS") or role
+    _forget_older(directory, mine)
+    path = str(directory / f"{mine}.gunicorn.ctl")
+    return path, len(os.fsencode(path)) > _SOCKET_PATH_MAX
+
+
+def log_files(settings: Settings, name: str) -> tuple[str, str]:
+    """(access log, error log): files in LOG_DIR when it is set, else standard output and error."""
+    if not settings.log_dir:
+        return "-", "-"
+    directory = Path(settings.log_dir)
+    directory.mkdir(parents=True, exist_ok=True)
+    return str(directory / f"{name}-access.log"), str(directory / f"{name}-error.log")
+
+
+def answering_ready(application: Wsgi) -> Wsgi:
+    """`application`, with 200 at /whalefall/ready: a worker that answers there has loaded it.
+
+    This is the readiness of an application of which we know no address. Gunicorn's own READY=1 comes before any worker
+    has imported anything, and a connection proves nothing about a socket that the supervisor holds.
+    """
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") == READY_PATH:
+            start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "3")])
+            return [b"ok\n"]
+        return application(environ, start_response)
+
+    return serve
+
+
+def refuse_preload() -> None:
+    """Ends this process when the command line asks for --preload: its threads would stay behind in the master."""
+    words = [*sys.argv[1:], *os.environ.get("GUNICORN_CMD_ARGS", "").split()]
+    if any(word in ("--preload", "--preload-app") for word in words):
+        _refuse(
+            "--preload is refused for the scheduler: it is threads, and threads do not survive the fork of a worker"
+        )
+
+
+def refuse_second_scheduler(configuration: Any) -> None:
+    """Ends this process when a setting would give the jobs a second owner, or take them from the first."""
+    if configuration.preload_app:
+        _refuse(
+            "preload_app is refused for the scheduler: it is threads, and threads do not survive the fork of a worker"
+        )
+    if configuration.workers != 1:
+        _refuse(f"workers = {configuration.workers} is refused for the scheduler: each worker would own all jobs")
+    if configuration.max_requests:
+        _refuse("max_requests is refused for the scheduler: recycling the worker would end the runs in it")
+
+
+def _refuse(reason: str) -> NoReturn:
+    sys.stderr.write(f"whalefall: {reason}. Remove it.\n")
+    sys.exit(2)
+
+
+def _forget_older(directory: Path, mine: str) -> None:
+    """Sockets that killed generations left behind. The one just before us may still be draining and keeps its own."""
+    name, _, generation = mine.partition("#")
+    if not generation.isdigit():
+        return
+    for stale in directory.glob(f"{name}#*.gunicorn.ctl"):
+        number = stale.name.removeprefix(f"{name}#").removesuffix(".gunicorn.ctl")
+        if number.isdigit() and int(number) < int(generation) - 1:
+            stale.unlink(missing_ok=True)

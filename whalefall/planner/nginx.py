@@ -1,0 +1,209 @@
+"""What does Nginx read? One file, rendered from `nginx/*.template` and believed only after `nginx -t`.
+
+Jinja2 renders: it is there already (Flask), it has includes for what locations share, and StrictUndefined turns a
+forgotten value into an error instead of a hole. `$name` stays Nginx's, which rules out string.Template.
+
+The file is written beside the old one, tested, and moved over it in one rename, so that Nginx restarts from a file that
+was good, even while a new one is being refused.
+"""
+
+import functools
+import os
+import pwd
+import re
+import resource
+import shutil
+import stat
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import jinja2
+
+import whalefall
+from whalefall.errors import ConfigError
+from whalefall.planner.directories import make_private
+
+BACKLOG = 2048  # the listeners' own; Nginx calls listen(2) again on what it inherits when its own number differs
+WORKERS_MAX = 4  # it only proxies: one worker serves thousands of connections
+OPEN_FILES_MAX = 8192
+SYSTEM_DIRECTORIES = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/nginx/sbin:/opt/homebrew/bin"
+TEST_TIMEOUT_S = 20.0
+MAIN = "nginx.conf.template"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the templates want to know."""
+
+    http: str  # address of the public listener
+    web: Sequence[str]  # addresses behind it
+    scheduler: Sequence[str] = ()
+    https: str = ""
+    certificate: str = ""
+    key: str = ""
+    acme: str = ""  # directory that holds .well-known/acme-challenge
+    static: str = ""  # directory that is served as /static/
+    request_timeout_s: int = 120
+    trusted_proxies: int = 0
+    shutdown_timeout_s: float = 3.0
+    log_level: str = "info"
+    version: tuple[int, ...] = field(default=(1, 22, 0))
+
+
+def find(binary: str, path: str) -> str:
+    """The nginx program's path, "" when there is none. Debian keeps it in /usr/sbin, which users' PATHs lack."""
+    return shutil.which(binary, path=f"{path}:{SYSTEM_DIRECTORIES}") or "" if binary else ""
+
+
+@functools.cache
+def version(binary: str) -> tuple[int, ...]:
+    """`(1, 22, 1)`. Raises ConfigError when the program does not answer like Nginx."""
+    try:
+        done = subprocess.run([binary, "-v"], capture_output=True, text=True, timeout=TEST_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(f"NGINX_BINARY: {binary} does not run ({error}). Set it to nginx, or to nothing.") from None
+    match = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", done.stderr)
+    if not match:
+        raise ConfigError(f"NGINX_BINARY: {binary} is no nginx: `-v` answered {done.stderr.strip()[:80]!r}.")
+    return tuple(int(part) for part in match.groups())
+
+
+def templates() -> Path:
+    """The folder `nginx/`: inside the package when installed, beside it in a checkout."""
+    package = Path(whalefall.__file__).parent
+    carried = package / "_nginx"
+    return carried if carried.is_dir() else package.parent / "nginx"
+
+
+def home(run_dir: Path) -> Path:
+    """Where Nginx's files lie. Its workers run as another user when we are root, so then they cannot be in RUN_DIR."""
+    return run_dir.with_name(run_dir.name + "-nginx") if os.geteuid() == 0 else run_dir / "nginx"
+
+
+def static_directory() -> str:
+    """The built-in application's files, "" where Nginx's workers could not read them (a checkout in /root)."""
+    directory = Path(whalefall.__file__).parent / "app" / "static"
+    if not directory.is_dir():
+        return ""
+    if os.geteuid() == 0 and not all(
+        stat.S_IMODE(each.stat().st_mode) & 0o001 for each in (directory, *directory.parents)
+    ):
+        return ""
+    return str(directory)
+
+
+def make_home(run_dir: Path) -> Path:
+    """Creates it: entered by all when we are root (its contents are no secret), private otherwise."""
+    directory = home(run_dir)
+    make_private(directory, "RUN_DIR", 0o711 if os.geteuid() == 0 else 0o700)
+    return directory
+
+
+def render(site: Site, directory: Path) -> str:
+    """The whole configuration. Raises ConfigError for a path that Nginx's syntax cannot hold."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 - no HTML; `quoted` and `path` know Nginx's syntax
+    )
+    environment.filters.update(quoted=_quoted, path=_path)
+    return environment.get_template(MAIN).render(_context(site, directory))
+
+
+def write(site: Site, run_dir: Path, binary: str) -> Path:
+    """Renders, tests by `nginx -t`, and moves into place. Raises ConfigError with Nginx's own words."""
+    directory = make_home(run_dir)
+    _copy_errors(directory)
+    final = directory / "nginx.conf"
+    fresh = directory / "nginx.conf.new"
+    fresh.write_text(render(site, directory), encoding="utf-8")
+    try:
+        test(binary, fresh)
+        fresh.replace(final)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return final
+
+
+def test(binary: str, configuration: Path) -> None:
+    """`nginx -t`. Raises ConfigError with the first line that says what is wrong."""
+    argv = [binary, "-e", "stderr", "-t", "-q", "-c", str(configuration)]
+    environ = {name: value for name, value in os.environ.items() if name != "NGINX"}
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, errors="replace", env=environ, timeout=TEST_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(f"NGINX_BINARY: {binary} -t does not run ({error}).") from None
+    if done.returncode != 0:
+        raise ConfigError(
+            f"nginx refuses its configuration: {_complaint(done.stderr)}. Mend the setting that it names."
+        )
+
+
+def command(binary: str, configuration: Path) -> tuple[str, ...]:
+    """What to exec. In the foreground always: a daemon would look like an exit."""
+    return (binary, "-e", "stderr", "-c", str(configuration), "-g", "daemon off;")
+
+
+def _context(site: Site, directory: Path) -> Mapping[str, object]:
+    files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], OPEN_FILES_MAX)
+    if files < 0:
+        files = OPEN_FILES_MAX
+    upstreams = {"web": list(site.web)} | ({"scheduler": list(site.scheduler)} if site.scheduler else {})
+    return asdict(site) | {
+        "backlog": BACKLOG,
+        "error_level": {"debug": "info", "info": "warn", "warning": "warn"}.get(site.log_level, site.log_level),
+        "errors": str(directory / "errors"),
+        "home": str(directory),
+        "http2": "directive" if site.version >= (1, 25, 1) else "listen",
+        "https_port": int(site.https.rpartition(":")[2] or 0),
+        "open_files": files,
+        "shutdown_timeout_ms": max(100, int(site.shutdown_timeout_s * 1000)),
+        "upstreams": upstreams,
+        "user": _worker_user() if os.geteuid() == 0 else "",
+        "worker_connections": min(2048, files // 2),
+        "worker_processes": min(len(os.sched_getaffinity(0)), WORKERS_MAX),
+    }
+
+
+def _worker_user() -> str:
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return next((name for name in ("www-data", "nginx") if name in names), "nobody")
+
+
+def _copy_errors(directory: Path) -> None:
+    """The pages beside the configuration, because Nginx's workers may not be allowed into our own folder."""
+    target = directory / "errors"
+    make_private(target, "RUN_DIR", 0o755)
+    for page in (templates() / "errors").iterdir():
+        fresh = target / f".{page.name}"
+        fresh.write_bytes(page.read_bytes())
+        fresh.chmod(0o644)
+        fresh.replace(target / page.name)
+
+
+def _path(text: str) -> str:
+    """A path that stands before `/name`: Nginx joins a quoted string to nothing, so it must need no quotes."""
+    if re.search(r"[\s;{}\"'\\$#]", text):
+        raise ConfigError(
+            f"{text!r} cannot stand in an Nginx configuration. Choose a path without spaces, quotes, $ and ;."
+        )
+    return text
+
+
+def _quoted(text: str) -> str:
+    if "$" in text or "\n" in text:
+        raise ConfigError(f"{text!r} cannot stand in an Nginx configuration: $ is a variable there. Choose another.")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _complaint(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    worst = [line for line in lines if "[emerg]" in line or "[crit]" in line]
+    line = (worst or lines or ["no reason given"])[0]
+    return re.sub(r"^(\d{4}/\d\d/\d\d \S+ )?(nginx: )?\[\w+\] (\d+#\d+: )?", "", line)

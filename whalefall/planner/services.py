@@ -1,0 +1,172 @@
+"""One process type becomes its instances: environment, command, probe, stop. The last step before the Plan."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from whalefall.errors import ConfigError
+from whalefall.plan import Command, Dependency, Instance, Probe, RestartPolicy, StopPolicy
+from whalefall.planner import addresses, nginx, roles
+from whalefall.planner.environment import Environment, plain, put
+from whalefall.planner.gunicorn import READY_PATH
+from whalefall.planner.layout import Layout
+from whalefall.planner.roles import Role
+from whalefall.planner.world import World
+
+NGINX_HEALTH = "/whalefall/nginx/health"
+APP_HEALTH = "/api/v1/health/basic"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A process type with all that is decided about it."""
+
+    world: World
+    layout: Layout
+    role: Role
+    after: tuple[Dependency, ...]
+    grace_s: float
+    secret: str  # the generated SECRET_KEY, "" when one is given
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The listeners that the supervisor holds for it."""
+        return self.layout.of.get(self.role.name, ())
+
+    def port(self, number: int) -> int:
+        """foreman's rule."""
+        return self.layout.ports[self.role.name] + number - 1
+
+    @property
+    def forwards(self) -> bool:
+        """Direct mode: this web passes the scheduler's addresses on."""
+        return (
+            self.world.direct
+            and self.role.role == "web"
+            and self.role.ours
+            and self.world.running("scheduler") is not None
+        )
+
+
+def instance(service: Service, number: int) -> tuple[Instance, Environment, tuple[str, ...]]:
+    """(instance, its variables with their sources, notes). Raises ConfigError when its program is not there."""
+    world, role = service.world, service.role
+    options = world.options.of(role.name)
+    environment = _environment(service, number)
+    argv, notes = _argv(service, plain(environment))
+    # Two generations side by side need a socket that both can have: one that we hold.
+    side_by_side = bool(service.held) and role.role in ("web", "nginx")
+    made = Instance(
+        service=role.name,
+        number=number,
+        command=Command(argv, str(world.request.home.absolute()), plain(environment)),
+        listeners=service.held,
+        sockets="nginx" if role.role == "nginx" else "listen_fds",
+        after=service.after,
+        ready=_ready(service, number),
+        restart=RestartPolicy(on_give_up=options.on_give_up or ("degrade" if role.role == "scheduler" else "exit")),
+        stop=_stop(service, side_by_side=side_by_side),
+        replace="start_first" if side_by_side else "stop_first",
+        run_once=role.name == "release",
+        lock=str(world.run_dir / "scheduler.lock") if role.role == "scheduler" else "",
+    )
+    return made, environment, notes
+
+
+def _stop(service: Service, *, side_by_side: bool) -> StopPolicy:
+    options = service.world.options.of(service.role.name)
+    signal = options.stop_signal or ("QUIT" if service.role.role == "nginx" else "TERM")
+    return StopPolicy(signal, service.grace_s, options.orphans or ("drain" if side_by_side else "kill"), signal)
+
+
+def _ready(service: Service, number: int) -> Probe | None:
+    """How to tell that it is ready.
+
+    A connection tells nothing about a socket that we hold ourselves: the kernel accepts for a process that is dead. So
+    the default asks by HTTP where we know a path, and connects only to a port that the process opens itself.
+    """
+    world, role, held = service.world, service.role, service.held
+    chosen = world.options.of(role.name).ready
+    own_port = f"127.0.0.1:{service.port(number)}"
+    address = addresses.reachable(service.layout.address(held[0])) if held else own_port
+    match chosen:
+        case "none":
+            return None
+        case "tcp":
+            return Probe("tcp", address)
+        case str():
+            return Probe("http", address, chosen)
+    if role.ours and role.role == "nginx":
+        return Probe("http", address, NGINX_HEALTH)
+    if role.ours:
+        return Probe("http", address, READY_PATH if role.app or world.app else APP_HEALTH)
+    if role.role == "web" and not held and role.mentions_port:
+        return Probe("tcp", own_port)
+    return None
+
+
+def _environment(service: Service, number: int) -> Environment:
+    """Who wins is written in environment.py; here it is done, from the weakest to the strongest."""
+    world, role = service.world, service.role
+    environment = dict(world.environment)
+    if "PYTHONUNBUFFERED" not in environment:
+        put(environment, {"PYTHONUNBUFFERED": "1"}, "default")  # a line is seen when it is written, as under honcho
+    if service.secret:
+        put(environment, {"SECRET_KEY": service.secret}, "generated")
+    if world.app and "WHALEFALL_APP" not in environment:
+        put(environment, {"WHALEFALL_APP": world.app}, f"{world.options.path}: app")
+    put(environment, world.options.of(role.name).env, world.options.where(role.name, "env"))
+    put(environment, role.line.assignments, role.process.where)
+    if role.app:
+        put(environment, {"WHALEFALL_APP": role.app}, role.process.where)
+    put(environment, _by_role(service, number), "role")
+    if roles.is_our_gunicorn(role, plain(environment)):
+        socket = world.run_dir / f"{role.name}.{number}.gunicorn.ctl"
+        put(environment, {"GUNICORN_CMD_ARGS": roles.gunicorn_cmd_args(role, plain(environment), socket)}, "role")
+    return environment
+
+
+def _by_role(service: Service, number: int) -> dict[str, str]:
+    """What nobody may change."""
+    world, role = service.world, service.role
+    values = {
+        "PS": f"{role.name}.{number}",
+        "PORT": str(service.port(number)),
+        "ENABLE_SCHEDULER": roles.enable_scheduler(role),
+        "RUN_DIR": str(world.run_dir),
+        "DATA_DIR": str(world.data_dir),
+    }
+    if world.settings.log_dir:
+        values["LOG_DIR"] = world.absolute(world.settings.log_dir)
+    if role.ours and role.role in ("web", "scheduler"):
+        # setproctitle(3) must not write over /proc/PID/environ: the supervisor knows a service's processes by it.
+        values["SPT_NOENV"] = "1"
+    if service.forwards:
+        if world.settings.scheduler_listen.startswith("unix:"):
+            raise ConfigError("SCHEDULER_LISTEN: without Nginx it must be host:port. Change it, or install nginx.")
+        values["WHALEFALL_DIRECT"] = f"http://{service.layout.upstreams['scheduler'][0]}"
+    return values
+
+
+def _argv(service: Service, environ: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(argv, notes)."""
+    world, role = service.world, service.role
+    if not role.ours:
+        return _plain_argv(service, environ)
+    if role.role == "nginx":
+        return nginx.command(world.nginx_binary, nginx.home(world.run_dir) / "nginx.conf"), ()
+    kind: Literal["web", "scheduler"] = "web" if role.role == "web" else "scheduler"
+    app = roles.DIRECT_APP if service.forwards else role.app or world.app or roles.BUILT_IN_APP
+    return roles.gunicorn_argv(kind, app, service.layout.address(service.held[0]), service.grace_s), ()
+
+
+def _plain_argv(service: Service, environ: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    role, home = service.role, service.world.request.home
+    argv, notes = roles.plain_argv(role, home)
+    if role.line.program == "nginx" and "/" not in argv[0]:
+        argv = (nginx.find(argv[0], environ.get("PATH", "")) or argv[0], *argv[1:])
+    if roles.program_missing(argv, environ, home):
+        raise ConfigError(
+            f"{role.process.where}: there is no program '{argv[0]}' on PATH. Install it, or mend its name."
+        )
+    return argv, notes
