@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import stat
+import sys
 import threading
 from pathlib import Path
 
@@ -397,3 +398,90 @@ def test_children_find_nothing_open_that_is_not_for_them(tmp_path: Path) -> None
     other = instance("other", SLEEPER, tmp_path)
     with Supervised(tmp_path, other, instance("nosy", python(code), tmp_path, run_once=True)):
         assert read_when_written(tmp_path / "fds").split() == ["0", "1", "2", "3"]  # 3 is the listing itself
+
+
+def test_a_second_supervisor_waits_until_the_first_ones_tree_is_dead(tmp_path: Path) -> None:
+    """Also when the first one and its leader are killed and only an escaped grandchild is left."""
+    lock = str(tmp_path / "scheduler.lock")
+    code = f"""
+import os, time
+pid = os.fork()
+if pid == 0:
+    os.setsid()
+    open({str(tmp_path / "grandchild")!r}, "w").write(str(os.getpid()) + "\\n")
+    time.sleep(3600)
+time.sleep(3600)
+"""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    first = Supervised(tmp_path / "one", instance("scheduler", python(code), tmp_path, lock=lock))
+    second = Supervised(tmp_path / "two", instance("scheduler", SLEEPER, tmp_path, lock=lock))
+    with first:
+        first.until_ready()
+        grandchild = int(read_when_written(tmp_path / "grandchild"))
+        try:
+            with second:
+                second.until_said(
+                    f"scheduler.1#1 of the whalefall with pid {first.pid} is still alive and holds {lock}"
+                )
+                leader = first.rows()["scheduler.1"]["pid"]
+                os.kill(first.pid, signal.SIGKILL)
+                wait_until(lambda: not alive(leader), "the leader died with its supervisor")
+                assert alive(grandchild)
+                assert second.rows()["scheduler.1"]["state"] == "backoff"
+                os.kill(grandchild, signal.SIGKILL)
+                second.until_ready()
+        finally:
+            if alive(grandchild):
+                os.kill(grandchild, signal.SIGKILL)
+
+
+def test_reload_applies_a_good_plan_and_refuses_a_bad_one(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from whalefall.plan import Command, plan_to_json
+
+    planner = Command((sys.executable, str(tmp_path / "planner.py")), str(tmp_path), {"PATH": os.environ["PATH"]})
+    a, b = instance("a", SLEEPER, tmp_path), instance("b", SLEEPER, tmp_path)
+    with Supervised(tmp_path, a, b, replan=planner) as supervised:
+        before = supervised.until_ready()
+        for bad, sentence in [
+            (
+                "import sys; print('Procfile:3: not understood'); sys.exit(2)",
+                "exited with code 2: Procfile:3: not understood",
+            ),
+            ("print('{')", "nothing is changed: the Plan is not JSON"),
+            ('print(\'{"instances": [], "nonsense": 1}\')', "nothing is changed: plan.nonsense is unknown"),
+            ("print(chr(0x20) * 1000, flush=True); raise SystemExit(3)", "exited with code 3"),
+        ]:
+            (tmp_path / "planner.py").write_text(bad)
+            os.kill(supervised.pid, signal.SIGHUP)
+            supervised.until_said(sentence)
+        assert {name: row["pid"] for name, row in supervised.rows().items()} == {
+            name: row["pid"] for name, row in before.items()
+        }
+        c = instance("c", SLEEPER, tmp_path)
+        changed = replace(supervised.plan, instances=(a, replace(b, start_timeout_s=7.0), c))
+        (tmp_path / "next.json").write_text(plan_to_json(changed))
+        (tmp_path / "planner.py").write_text(f"print(open({str(tmp_path / 'next.json')!r}).read())")
+        supervised.ask("reload")
+        supervised.until(lambda rows: rows.get("c.1", {}).get("state") == "ready", "c runs")
+        supervised.until(lambda rows: rows["b.1"]["generation"] == 2, "b was replaced")
+        assert supervised.rows()["a.1"]["pid"] == before["a.1"]["pid"], "a did not change and was not touched"
+        assert supervised.stop() == 0
+
+
+def test_a_reload_that_names_a_taken_port_changes_nothing(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from whalefall.plan import Command, plan_to_json
+
+    planner = Command(("cat", str(tmp_path / "next.json")), str(tmp_path), {"PATH": os.environ["PATH"]})
+    with Supervised(tmp_path, instance("a", SLEEPER, tmp_path), replan=planner) as supervised:
+        pid = supervised.until_ready()["a.1"]["pid"]
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            listener = Listener("web", f"127.0.0.1:{taken.getsockname()[1]}")
+            (tmp_path / "next.json").write_text(plan_to_json(replace(supervised.plan, listeners=(listener,))))
+            supervised.ask("reload")
+            supervised.until_said("reload: nothing is changed: cannot listen on")
+        assert supervised.rows()["a.1"]["pid"] == pid

@@ -27,12 +27,13 @@ from whalefall.supervisor.core.events import (
     ProbeSucceeded,
     Spawned,
     SpawnFailed,
+    SpawnHeld,
     StopRequested,
     TreeEmptied,
 )
 from whalefall.supervisor.core.handover import Slot, State
 
-_FATES = ("good", "good", "good", "crash early", "crash late", "never ready", "hangs", "cannot start")
+_FATES = ("good", "good", "good", "crash early", "crash late", "never ready", "hangs", "cannot start", "lock held")
 _DEAF_ONE_IN = 4  # does not stop when asked
 _FERTILE_ONE_IN = 3  # leaves children behind
 _STEPS_MAX = 3_000  # events in one history; more means that time stands still
@@ -159,6 +160,8 @@ class World:
     def _spawn(self, life: str, instance: Instance) -> Event:
         self.spawns += 1
         fate = _FATES[self.pick(len(_FATES))]
+        if fate == "lock held" and instance.lock:
+            return SpawnHeld(life, "another whalefall")
         if fate == "cannot start":
             return SpawnFailed(life, "no such file")
         self.counter += 1

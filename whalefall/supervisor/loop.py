@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from whalefall.errors import ConfigError
 from whalefall.plan import Instance, Plan
 from whalefall.supervisor.core import actions as do
 from whalefall.supervisor.core.engine import Engine
@@ -22,10 +23,11 @@ from whalefall.supervisor.core.events import (
     Exited,
     Spawned,
     SpawnFailed,
+    SpawnHeld,
     StopRequested,
     TreeEmptied,
 )
-from whalefall.supervisor.edge import children, clock, listeners, sink, trees
+from whalefall.supervisor.edge import children, clock, listeners, locks, sink, trees
 from whalefall.supervisor.edge.output import Output
 from whalefall.supervisor.edge.probes import Probes
 from whalefall.supervisor.edge.signals import Signals
@@ -75,11 +77,21 @@ class Loop:
         return self.exit_code
 
     def bind(self, plan: Plan) -> None:
-        """Bind the listeners that are not bound yet. Raises ConfigError; what was bound before stays."""
-        for listener in plan.listeners:
-            if listener.name not in self.sockets:
-                self.sockets[listener.name] = listeners.bind(listener)
-                self.addresses[listener.name] = listener.address
+        """Bind what is new, close what is no longer named. Raises ConfigError; then nothing has changed."""
+        wanted = {listener.name: listener for listener in plan.listeners}
+        fresh: dict[str, socket.socket] = {}
+        try:
+            for name, listener in wanted.items():
+                if self.addresses.get(name) != listener.address:
+                    fresh[name] = listeners.bind(listener)
+        except ConfigError:
+            for bound in fresh.values():
+                bound.close()
+            raise
+        for name in [name for name in self.sockets if name in fresh or name not in wanted]:
+            self.sockets.pop(name).close()  # a generation that still serves on it has its own descriptor
+        self.sockets |= fresh
+        self.addresses = {name: listener.address for name, listener in wanted.items()}
 
     def post(self, event: Event) -> None:
         """For the control socket: handled in this turn."""
@@ -108,6 +120,7 @@ class Loop:
 
     def _timeout(self) -> float | None:
         times = [self.engine.next_deadline(), self.output.sink.next_deadline()]
+        times += [hook.next_deadline() for hook in self.after_turn]
         nearest = min((time for time in times if time is not None), default=None)
         return None if nearest is None else max(0.0, nearest - clock.now())
 
@@ -115,6 +128,8 @@ class Loop:
         now = clock.now()
         self.output.sink.time_has_come(now)
         self.output.resume()
+        for hook in self.after_turn:
+            hook.time_has_come(now)
         deadline = self.engine.next_deadline()
         if deadline is not None and deadline <= now:
             self.queue.append(DeadlinePassed())
@@ -185,20 +200,28 @@ class Loop:
 
     def _spawn(self, life: str, instance: Instance) -> Event:
         living = self.living[life] = _Living(instance)
+        held: list[int] = []
         try:
+            if instance.lock:
+                held.append(locks.take(instance.lock, f"{life} of the whalefall with pid {os.getpid()}"))
             sockets = [(name, self.sockets[name].fileno()) for name in instance.listeners]
             living.private = self._private_listener(life, instance)
             if living.private is not None:
                 sockets.append(("probe", living.private.fileno()))
             write = self.output.open(life, instance.name)
-            handed = Handed(write, sockets, as_nginx=instance.sockets == "nginx")
+            handed = Handed(write, sockets, as_nginx=instance.sockets == "nginx", held=held)
             try:
                 pid = spawn(instance.command, handed, {trees.TAG: life}, _death_signal(instance))
             finally:
                 if write is not None:
                     os.close(write)
+        except locks.HeldError as error:
+            return SpawnHeld(life, str(error))
         except (SpawnError, OSError) as error:
             return SpawnFailed(life, str(error))
+        finally:
+            for descriptor in held:  # from now on only the tree itself holds it
+                os.close(descriptor)
         living.leader = trees.Leader(life, pid)
         return Spawned(life, pid)
 
@@ -266,13 +289,20 @@ class Loop:
 
 
 class AfterTurn:
-    """What else lives in the loop (control socket, reload): three moments of a turn."""
+    """What else lives in the loop (control socket, reload): the moments of a turn."""
 
     def readable(self, kind: str, name: object) -> None:
         """A descriptor that it registered is ready."""
 
     def reaped(self, exited: Exited) -> None:
         """A child was reaped; it may be this one's helper."""
+
+    def next_deadline(self) -> float | None:
+        """When it wants to be woken although nothing happens."""
+        return None
+
+    def time_has_come(self, now: float) -> None:
+        """Once a turn, with the present moment."""
 
     def turn_ended(self) -> None:
         """All events of the turn are worked off."""

@@ -17,6 +17,7 @@ from whalefall.supervisor.edge.probes import Probes
 from whalefall.supervisor.edge.signals import Signals
 from whalefall.supervisor.edge.sink import Sink
 from whalefall.supervisor.loop import Loop
+from whalefall.supervisor.reload import Reload
 from whalefall.supervisor.requests import Requests
 
 _STDOUT = 1
@@ -42,7 +43,7 @@ def supervise(plan: Plan) -> int:
     output.name_all([instance.name for instance in plan.instances])
     loop = Loop(Engine(Chance()), selector, output, Probes(selector), Signals(), run_dir)
     requests = Requests(loop)
-    loop.after_turn.append(requests)
+    loop.after_turn += [requests, Reload(loop, plan)]
     requests.control.listen(run_dir)
     try:
         loop.bind(plan)

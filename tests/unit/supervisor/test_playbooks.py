@@ -25,6 +25,7 @@ from whalefall.supervisor.core.events import (
     ProbeSucceeded,
     Spawned,
     SpawnFailed,
+    SpawnHeld,
     StopRequested,
     TreeEmptied,
 )
@@ -192,6 +193,25 @@ def test_a_program_that_cannot_be_started_counts_as_a_crash_before_ready():
     conversation = play(service()) >> Start() << Spawn("a.1#1")
     conversation >> SpawnFailed("a.1#1", "cannot run nope: No such file or directory") << Forget("a.1#1")
     assert conversation << Spawn("a.1#2") << says("could not be started: cannot run nope: No such file or directory")
+
+
+def test_a_lock_that_somebody_holds_is_waited_for_and_is_no_crash():
+    conversation = (
+        play(service(lock="/a.lock")) >> Start() << Spawn("a.1#1") >> SpawnHeld("a.1#1", "pid 9") << Forget("a.1#1")
+    )
+    conversation << says("a.1 is not started yet: pid 9 is still alive and holds /a.lock")
+    for attempt in range(1, 50):
+        conversation >> at(attempt * 0.5) << Spawn("a.1#1") >> SpawnHeld("a.1#1", "pid 9") << Forget("a.1#1")
+        assert not conversation.reports, "it is said once"
+    assert conversation >> at(25) << Spawn("a.1#1") >> Spawned("a.1#1", 7)
+    assert conversation.engine.slots["a.1"].restarts.total == 0
+
+
+def test_a_stop_ends_the_wait_for_a_lock():
+    conversation = (
+        play(service(lock="/a.lock")) >> Start() << Spawn("a.1#1") >> SpawnHeld("a.1#1", "pid 9") << Forget("a.1#1")
+    )
+    assert conversation >> StopRequested("SIGTERM") << Exit(0)
 
 
 def test_a_probe_is_asked_again_until_it_succeeds():

@@ -1,4 +1,4 @@
-"""What must never happen, over thousands of random histories in virtual time: invariants 3, 4, 5 and 9 of the design."""
+"""What must never happen, over thousands of random histories in virtual time: design, invariants 3, 4, 5 and 9."""
 
 import os
 
@@ -22,7 +22,7 @@ def _web(**changes: object) -> Instance:
 
 def _scheduler(**changes: object) -> Instance:
     options = {"ready": READY, "live": LIVE, "start_timeout_s": 10.0, "restart": RestartPolicy(on_give_up="degrade")}
-    return service("scheduler", **{**options, **changes})
+    return service("scheduler", lock="/scheduler.lock", **{**options, **changes})
 
 
 def _nginx() -> Instance:

@@ -35,6 +35,14 @@ class SpawnFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class SpawnHeld:
+    """Not started, because somebody of an earlier tree is still alive and holds the lock."""
+
+    life: str
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """Any child of ours was reaped, also one that we never started."""
 
@@ -99,6 +107,7 @@ class PlanChanged:
 Event = (
     Spawned
     | SpawnFailed
+    | SpawnHeld
     | Exited
     | TreeEmptied
     | ProbeSucceeded

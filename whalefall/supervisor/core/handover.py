@@ -29,6 +29,8 @@ class State(Enum):
     FAILED = "failed"  # given up
 
 
+LOCK_RETRY_S = 0.5  # nobody tells us when another tree dies; only a contended start looks this often
+
 _WITH_A_LIFE = {Phase.STARTING: State.STARTING, Phase.READY: State.READY}
 
 
@@ -157,6 +159,8 @@ class Slot:
 
     def _current_ended(self, life: Life, now: float) -> list[Action]:
         self.current = None
+        if life.held_by and self.wanted:
+            return self._wait_for_the_lock(life.held_by, now)
         self.reason = _how_it_ended(life)
         self.last_exit = str(life.exit) if life.exit else life.failure
         if life.phase is Phase.DRAINING:
@@ -174,6 +178,14 @@ class Slot:
             self._rest(State.FINISHED, now, None)
             return [Report(f"{self.instance.name} has finished", self.instance.name)]
         return self._crashed(life, now)
+
+    def _wait_for_the_lock(self, holder: str, now: float) -> list[Action]:
+        """No crash, and nothing to give up: it starts as soon as the other one is dead."""
+        self._rest(State.BACKOFF, now, now + LOCK_RETRY_S)
+        self.generation -= 1  # it never lived
+        was, self.reason = self.reason, f"waits for {holder} to end"
+        text = f"{self.instance.name} is not started yet: {holder} is still alive and holds {self.instance.lock}"
+        return [] if self.reason == was else [Report(text, self.instance.name, "warning")]
 
     def _crashed(self, life: Life, now: float) -> list[Action]:
         ready_for_s = None if life.ready_at is None else life.since - life.ready_at

@@ -33,6 +33,7 @@ from whalefall.supervisor.core.events import (
     ProbeSucceeded,
     Spawned,
     SpawnFailed,
+    SpawnHeld,
     TreeEmptied,
 )
 
@@ -84,6 +85,7 @@ class Life:
     ending: Ending = Ending.ITSELF
     exit: ExitStatus | None = None
     failure: str = ""  # why it could not even be spawned
+    held_by: str = ""  # who kept it from being spawned
     had_to_be_killed: bool = False
 
     @property
@@ -106,6 +108,9 @@ class Life:
                 return self._spawned(pid, now)
             case Phase.STARTING, SpawnFailed(reason=reason):
                 return self._not_spawned(reason, now)
+            case Phase.STARTING, SpawnHeld(holder=holder):
+                self.held_by = holder
+                return self._over(now)
             case Phase.STARTING, ProbeSucceeded():
                 return self._ready(now)
             case Phase.STARTING, ProbeFailed(reason=reason):
