@@ -1,0 +1,107 @@
+"""What a job prints and logs goes to its run, and to where it went before.
+
+`sys.stdout` and `sys.stderr` are wrapped once per process; a line is a run's if it is written by the run's own
+context (thread, or a thread that was given a copy of the context).
+"""
+
+import io
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, TextIO
+
+OUTPUT_MAX = 100_000  # characters kept of one run: the first and the last half of them
+_HALF = OUTPUT_MAX // 2
+
+
+class Output:
+    """Text that grows but stays bounded: the beginning and the end survive. Safe from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._head = ""
+        self._tail = ""
+        self._dropped = 0
+
+    def write(self, text: str) -> None:
+        with self._lock:
+            room = _HALF - len(self._head)
+            self._head += text[:room] if room > 0 else ""
+            self._tail += text[max(room, 0) :]
+            over = len(self._tail) - _HALF
+            if over > 4096 or (over > 0 and not self._dropped):  # cut in larger pieces, not at every character
+                self._dropped += over
+                self._tail = self._tail[over:]
+
+    def text(self) -> str:
+        with self._lock:
+            if not self._dropped:
+                return (self._head + self._tail).replace("\0", "")  # PostgreSQL's text has no NUL
+            gap = f"\n… {self._dropped} characters left out …\n"
+            return (self._head + gap + self._tail[-_HALF:]).replace("\0", "")
+
+
+Current = Callable[[], Output | None]
+
+
+class Tee(io.TextIOBase):
+    """A stream that also writes to the current run."""
+
+    def __init__(self, stream: TextIO, current: Current) -> None:
+        self.stream = stream
+        self._current = current
+
+    def write(self, text: str) -> int:
+        output = self._current()
+        if output is not None:
+            output.write(text)
+        return self.stream.write(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+class RunLog(logging.Handler):
+    """Log records of the current run, as one line each."""
+
+    def __init__(self, current: Current) -> None:
+        super().__init__()
+        self._current = current
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        output = self._current()
+        if output is not None:
+            output.write(self.format(record) + "\n")
+
+
+class Capturing:
+    """Installs both and puts things back. One per process is enough, however many apps there are."""
+
+    def __init__(self, current: Current) -> None:
+        self._current = current
+        self._users = 0
+        self._lock = threading.Lock()
+        self._log = RunLog(current)
+
+    def install(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                sys.stdout, sys.stderr = Tee(sys.stdout, self._current), Tee(sys.stderr, self._current)
+                logging.getLogger().addHandler(self._log)
+
+    def remove(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                logging.getLogger().removeHandler(self._log)
+                # Somebody may have wrapped our wrapper meanwhile; then it stays, harmless.
+                if isinstance(sys.stdout, Tee):
+                    sys.stdout = sys.stdout.stream
+                if isinstance(sys.stderr, Tee):
+                    sys.stderr = sys.stderr.stream

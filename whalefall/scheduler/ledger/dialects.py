@@ -1,0 +1,89 @@
+"""Where SQLite and PostgreSQL differ: how an instant is stored, whose clock it is, how a row is locked.
+
+Every comparison of times happens in the database, with the database's own clock; the clocks of the hosts decide
+nothing but how long somebody sleeps.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, DateTime, Dialect, Double, Select, Table, TypeDecorator, cast
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+Insert = postgresql.Insert | sqlite.Insert
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime: timestamptz in PostgreSQL, fixed-width text in SQLite, so that order is order in time."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        assert value.tzinfo is not None, "the ledger stores aware times only"  # noqa: S101 - a naive time here is a bug of ours
+        instant = value.astimezone(UTC)
+        return instant.replace(tzinfo=None) if dialect.name == "sqlite" else instant
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class clock(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
+    """The database's clock now, not at the start of the transaction."""
+
+    type = Instant()
+    inherit_cache = True
+
+
+class clock_after(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
+    """The database's clock plus so many seconds (one argument)."""
+
+    type = Instant()
+    inherit_cache = True
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(cast(seconds, Double))
+
+
+@compiles(clock, "postgresql")
+def _clock_postgresql(element: clock, compiler: SQLCompiler, **options: Any) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(clock, "sqlite")
+def _clock_sqlite(element: clock, compiler: SQLCompiler, **options: Any) -> str:
+    # %f has milliseconds; the zeros make it as wide as what SQLAlchemy stores.
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
+
+
+@compiles(clock_after, "postgresql")
+def _clock_after_postgresql(element: clock_after, compiler: SQLCompiler, **options: Any) -> str:
+    return f"clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)})"
+
+
+@compiles(clock_after, "sqlite")
+def _clock_after_sqlite(element: clock_after, compiler: SQLCompiler, **options: Any) -> str:
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', ({compiler.process(element.clauses, **options)}) || ' seconds')"
+
+
+def insert(connection: Connection, table: Table) -> Any:
+    """INSERT that knows ON CONFLICT; both dialects have the same methods, but no common type."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def locked(query: Select[Any]) -> Select[Any]:
+    """Holds the rows until the transaction ends. SQLite leaves it out: a writer there holds everything."""
+    return query.with_for_update()
+
+
+def chunks(items: Sequence[Any], size: int = 500) -> list[Sequence[Any]]:
+    """Both databases limit the parameters of one statement."""
+    return [items[start : start + size] for start in range(0, len(items), size)]

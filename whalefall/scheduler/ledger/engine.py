@@ -1,0 +1,115 @@
+"""The database engine: one URL in, connections that behave the same out.
+
+SQLite: WAL, one writer at a time that waits its turn (BEGIN IMMEDIATE and a busy timeout), every commit on disk
+before work starts (synchronous=FULL). PostgreSQL: limits on every write transaction, set with SET LOCAL, so that they
+hold through a pooler in transaction mode too; no prepared statements for the same reason.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from whalefall.errors import ConfigError
+
+BUSY_TIMEOUT_S = 10.0
+_READ = "whalefall_read"
+# A leader that is stopped inside a transaction must lose its row locks before its lease is worth anything again.
+_LIMITS = (
+    "SET LOCAL statement_timeout = '15s'; SET LOCAL lock_timeout = '5s'; "
+    "SET LOCAL idle_in_transaction_session_timeout = '8s'"
+)
+# The server's default keepalive is two hours; a vanished database must be noticed in seconds.
+_KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "connect_timeout": 5}
+
+
+def make_engine(database_url: str) -> Engine:
+    """Opens nothing yet. Raises ConfigError for a URL that names no database we know."""
+    url = _normalised(database_url)
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url)
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=15,
+        connect_args={**_KEEPALIVE, "prepare_threshold": None},
+    )
+    event.listen(engine, "begin", _limit_writes)
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that only looks: on SQLite it never waits for a writer."""
+    with engine.connect().execution_options(**{_READ: True}) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that changes things: all of it or nothing."""
+    with engine.begin() as connection:
+        yield connection
+
+
+def _normalised(database_url: str) -> URL:
+    try:
+        url = make_url(database_url)
+        backend = url.get_backend_name()
+    except (ArgumentError, NoSuchModuleError):
+        raise ConfigError(
+            "DATABASE_URL: its value is no database URL; write sqlite:////path/file.db or postgresql://user:password@host/name."
+        ) from None
+    if backend in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    if backend == "sqlite":
+        return url
+    raise ConfigError(f"DATABASE_URL: the ledger lives in SQLite or PostgreSQL, not in {backend!r}.")
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, pool_size=5, max_overflow=15
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # the driver's own transactions begin too late
+    connection.execute("PRAGMA foreign_keys = ON")
+    _use_write_ahead_log(connection)
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    # The change to WAL needs the file for itself and does not wait for the busy timeout (sqlite.org/wal.html).
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads = connection.get_execution_options().get(_READ, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _limit_writes(connection: Connection) -> None:
+    if not connection.get_execution_options().get(_READ, False):
+        connection.exec_driver_sql(_LIMITS)

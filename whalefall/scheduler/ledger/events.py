@@ -1,0 +1,37 @@
+"""What happened to jobs and to leadership, in order: the answer to "why did this not run?"."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from whalefall.scheduler.ledger.dialects import clock
+from whalefall.scheduler.ledger.records import EventRecord
+from whalefall.scheduler.ledger.schema import event
+
+# kinds: led, schedule (the trigger from then on), paused, resumed, broken, healed, retired, deleted
+
+
+def note(
+    connection: Connection, kind: str, *, job_id: str = "", actor: str = "", detail: dict[str, Any] | None = None
+) -> None:
+    connection.execute(insert(event).values(at=clock(), kind=kind, job_id=job_id, actor=actor, detail=detail or {}))
+
+
+def of_job(connection: Connection, job_id: str, kinds: Sequence[str] = ()) -> list[EventRecord]:
+    """Oldest first."""
+    query = select(event).where(event.c.job_id == job_id).order_by(event.c.event_id)
+    if kinds:
+        query = query.where(event.c.kind.in_(kinds))
+    return [EventRecord(**row) for row in connection.execute(query).mappings()]
+
+
+def newest(connection: Connection, limit: int) -> list[EventRecord]:
+    query = select(event).order_by(event.c.event_id.desc()).limit(limit)
+    return [EventRecord(**row) for row in connection.execute(query).mappings()]
+
+
+def prune(connection: Connection, before: datetime) -> int:
+    """Forgets old changes of leadership; what happened to jobs stays, `verify` needs it."""
+    return connection.execute(delete(event).where(event.c.kind == "led", event.c.at < before)).rowcount

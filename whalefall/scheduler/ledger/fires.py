@@ -1,0 +1,157 @@
+"""Recording fires: the runs of all jobs that are due, and their cursors, in one transaction.
+
+The promise of the whole room is kept here. A run is inserted under the fire key, so that an instant which somebody
+has recorded already stays single; the cursor moves only if it stands where it was read. Nothing starts before the
+commit.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, update
+
+from whalefall.scheduler.core.fires import Alive, Due, FirePlan, plan_fires
+from whalefall.scheduler.core.runs import RunState, Source
+from whalefall.scheduler.core.triggers import TriggerError
+from whalefall.scheduler.ledger import events, leases
+from whalefall.scheduler.ledger.dialects import chunks, clock, insert, locked
+from whalefall.scheduler.ledger.records import JobRecord, Tenure, job_record, new_run_id
+from whalefall.scheduler.ledger.schema import job, run
+
+Reached = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """What one transaction recorded."""
+
+    jobs: int
+    queued: int
+    skipped: int
+
+
+def record(connection: Connection, tenure: Tenure, now: datetime, limit: int, reached: Reached) -> Fired:
+    """Records every due instant of up to `limit` jobs. Raises Deposed when somebody else leads."""
+    leases.prove(connection, tenure)
+    due = _due(connection, now, limit)
+    if not due:
+        return Fired(0, 0, 0)
+    reached("due.read")
+    alive = _alive(connection, [record.job_id for record in due])
+    plans = [(record, _plan(record, alive.get(record.job_id, Alive()), now)) for record in due]
+    rows = [row for record, plan in plans for row in _rows(record, plan, tenure, now)]
+    insert_new(connection, rows)
+    reached("fire.inserted")
+    _advance(connection, plans)
+    _end_pauses(connection, [record for record, plan in plans if plan.pause_ended])
+    reached("fire.advanced")
+    queued = sum(row["state"] == RunState.QUEUED for row in rows)
+    return Fired(len(due), queued, len(rows) - queued)
+
+
+def run_row(record: JobRecord, *, now: datetime, **values: Any) -> dict[str, Any]:
+    """A complete row of wf_run; `values` say what is not the usual."""
+    return {
+        "run_id": new_run_id(),
+        "job_id": record.job_id,
+        "source": Source.SCHEDULE,
+        "dedupe": "",
+        "state": RunState.QUEUED,
+        "reason": "",
+        "span_end": None,
+        "span_count": 1,
+        "slots": record.policies.slots,
+        "executor": record.policies.executor,
+        "args": None,
+        "created_at": now,
+        "created_by": "",
+        "fired_by": "",
+        "fired_term": None,
+        "attempt": 0,
+        "claimed_by": "",
+        "cancel_requested": False,
+        "cancelled_by": "",
+        "progress_text": "",
+        "output": "",
+        "error": "",
+        **values,
+    }
+
+
+def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Inserts what the fire key does not know yet."""
+    for part in chunks(rows):
+        connection.execute(insert(connection, run).on_conflict_do_nothing(), list(part))
+
+
+def _due(connection: Connection, now: datetime, limit: int) -> list[JobRecord]:
+    query = select(job).where(job.c.next_fire_at <= now).order_by(job.c.next_fire_at, job.c.job_id).limit(limit)
+    return [job_record(dict(row)) for row in connection.execute(locked(query)).mappings()]
+
+
+def _alive(connection: Connection, job_ids: Sequence[str]) -> dict[str, Alive]:
+    alive: dict[str, Alive] = {}
+    for part in chunks(job_ids):
+        rows = connection.execute(
+            select(run.c.job_id, run.c.state, func.count(), func.min(run.c.run_id))
+            .where(run.c.job_id.in_(part), run.c.state.in_([RunState.QUEUED, RunState.RUNNING]))
+            .group_by(run.c.job_id, run.c.state)
+        )
+        for job_id, state, count, oldest in rows:
+            known = alive.get(job_id, Alive())
+            alive[job_id] = Alive(
+                known.count + count,
+                known.waiting + (count if state == RunState.QUEUED else 0),
+                min(filter(None, (known.example, oldest))),
+            )
+    return alive
+
+
+def _plan(record: JobRecord, alive: Alive, now: datetime) -> FirePlan:
+    assert record.next_fire_at is not None  # noqa: S101 - the query asked for it
+    try:
+        trigger = record.trigger()
+    except TriggerError:
+        return FirePlan((), None)  # quarantined at the next reconciliation, with the sentence
+    due = Due(record.job_id, record.next_fire_at, trigger, record.policies, record.pause, record.broken_reason, alive)
+    return plan_fires(due, now)
+
+
+def _rows(record: JobRecord, plan: FirePlan, tenure: Tenure, now: datetime) -> list[dict[str, Any]]:
+    return [
+        run_row(
+            record,
+            now=now,
+            scheduled_at=planned.scheduled_at,
+            state=planned.state,
+            reason=planned.reason,
+            span_end=planned.span_end,
+            span_count=planned.span_count,
+            not_before=planned.not_before,
+            fired_by=tenure.holder,
+            fired_term=tenure.term,
+        )
+        for planned in plan.rows
+    ]
+
+
+def _advance(connection: Connection, plans: Sequence[tuple[JobRecord, FirePlan]]) -> None:
+    connection.execute(
+        update(job)
+        .where(job.c.job_id == bindparam("the_job"), job.c.next_fire_at == bindparam("was"))
+        .values(next_fire_at=bindparam("then")),
+        [{"the_job": record.job_id, "was": record.next_fire_at, "then": plan.next_fire_at} for record, plan in plans],
+    )
+
+
+def _end_pauses(connection: Connection, ended: Sequence[JobRecord]) -> None:
+    for record in ended:
+        connection.execute(
+            update(job)
+            .where(job.c.job_id == record.job_id)
+            .values(paused_at=None, paused_until=None, paused_by="", pause_reason="", updated_at=clock())
+        )
+        detail = {"why": "the end of the pause", "paused_by": record.paused_by, "reason": record.pause_reason}
+        events.note(connection, "resumed", job_id=record.job_id, detail=detail)

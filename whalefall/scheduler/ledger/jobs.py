@@ -1,0 +1,107 @@
+"""Verbs on jobs: declare, edit, pause, quarantine, retire. Edits carry the version that they were made from."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from whalefall.scheduler.core.fires import Due, plan_fires
+from whalefall.scheduler.core.runs import RunState
+from whalefall.scheduler.core.triggers import TriggerError
+from whalefall.scheduler.ledger import events
+from whalefall.scheduler.ledger.dialects import chunks, clock, locked
+from whalefall.scheduler.ledger.records import JobRecord, job_record
+from whalefall.scheduler.ledger.schema import job
+
+
+def now(connection: Connection) -> datetime:
+    """The database's clock."""
+    moment = connection.execute(select(clock())).scalar_one()
+    assert moment is not None  # noqa: S101 - clocks have no NULL
+    return moment
+
+
+def every(connection: Connection) -> list[JobRecord]:
+    """All but the deleted, by id."""
+    query = select(job).where(job.c.deleted_at.is_(None)).order_by(job.c.job_id)
+    return [job_record(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def every_row(connection: Connection) -> dict[str, JobRecord]:
+    """Also the deleted, locked: for bringing code and ledger together."""
+    return {row["job_id"]: job_record(dict(row)) for row in connection.execute(locked(select(job))).mappings()}
+
+
+def find(connection: Connection, job_id: str) -> JobRecord | None:
+    row = connection.execute(select(job).where(job.c.job_id == job_id, job.c.deleted_at.is_(None))).mappings().first()
+    return None if row is None else job_record(dict(row))
+
+
+def hold(connection: Connection, job_id: str) -> JobRecord | None:
+    """The same, kept from changing until the transaction ends."""
+    query = locked(select(job).where(job.c.job_id == job_id, job.c.deleted_at.is_(None)))
+    row = connection.execute(query).mappings().first()
+    return None if row is None else job_record(dict(row))
+
+
+def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    for part in chunks(rows):
+        connection.execute(insert(job), list(part))
+
+
+def change(connection: Connection, record: JobRecord, **values: Any) -> None:
+    """Writes `values` and moves the version on."""
+    connection.execute(
+        update(job).where(job.c.job_id == record.job_id).values(version=job.c.version + 1, updated_at=clock(), **values)
+    )
+
+
+def remove(connection: Connection, job_id: str) -> None:
+    """For jobs that were added at run time; a declared job is marked instead."""
+    connection.execute(delete(job).where(job.c.job_id == job_id))
+
+
+def note_schedule(connection: Connection, record: JobRecord, *, since: datetime, actor: str, why: str) -> None:
+    """From `since` on (exclusive) the job's instants follow this trigger: what `verify` computes from."""
+    detail = {
+        "why": why,
+        "since": since.isoformat(),
+        "trigger": record.effective_trigger if record.fires else None,
+        "timezone": record.timezone,
+        "anchor": record.anchor.isoformat(),
+        "dst_gap": record.policies.dst_gap,
+        "dst_fold": record.policies.dst_fold,
+    }
+    events.note(connection, "schedule", job_id=record.job_id, actor=actor, detail=detail)
+
+
+def unfired(record: JobRecord, moment: datetime, why: str) -> list[dict[str, Any]]:
+    """Rows for instants that were due under a trigger that is about to change: recorded, not forgotten."""
+    if record.next_fire_at is None or record.next_fire_at > moment:
+        return []
+    try:
+        trigger = record.trigger()
+    except TriggerError:
+        return []
+    plan = plan_fires(Due(record.job_id, record.next_fire_at, trigger, record.policies, broken=why), moment)
+    return [
+        {
+            "scheduled_at": row.scheduled_at,
+            "state": RunState.SKIPPED_EDITED,
+            "reason": why,
+            "span_end": row.span_end,
+            "span_count": row.span_count,
+        }
+        for row in plan.rows
+    ]
+
+
+def as_row(record: JobRecord) -> dict[str, Any]:
+    names = JobRecord.__dataclass_fields__
+    return {name: getattr(record, name) for name in names} | {"policies": record.policies.to_json()}
+
+
+def just_before(cursor: datetime | None, now: datetime) -> datetime:
+    """Since when a schedule counts: a date in the past is due all the same, so it began before that date."""
+    return now if cursor is None or cursor > now else cursor - timedelta(microseconds=1)

@@ -1,0 +1,89 @@
+"""Who leads: one row with a holder and a term. Every comparison uses the database's clock."""
+
+from typing import Any
+
+from sqlalchemy import Connection, case, or_, select, update
+
+from whalefall.scheduler.errors import Deposed
+from whalefall.scheduler.ledger.dialects import clock, clock_after, insert
+from whalefall.scheduler.ledger.records import LeaseRecord, Tenure
+from whalefall.scheduler.ledger.schema import lease
+
+NAME = "default"
+
+
+def read(connection: Connection) -> LeaseRecord | None:
+    row = connection.execute(select(lease, clock().label("now")).where(lease.c.name == NAME)).mappings().first()
+    if row is None:
+        return None
+    return LeaseRecord(**{key: value for key, value in row.items() if key != "name"})
+
+
+def take(connection: Connection, holder: str, ttl_s: float) -> int | None:
+    """Takes the lease if it is free, expired, or ours already. Answers the term, or None to a follower."""
+    ours = lease.c.holder == holder
+    return _write(connection, holder, ttl_s, where=or_(ours, lease.c.expires_at < clock()))
+
+
+def seize(connection: Connection, holder: str, ttl_s: float) -> int:
+    """Takes the lease whoever has it: for lock back ends that decide elsewhere. The old holder's term is over."""
+    term = _write(connection, holder, ttl_s, where=None)
+    assert term is not None  # noqa: S101 - without a condition the row is always written
+    return term
+
+
+def renew(connection: Connection, tenure: Tenure, ttl_s: float, tick_age_s: float) -> bool:
+    """Holds on for another `ttl_s`. False: the lease has another holder, or a later term."""
+    result = connection.execute(
+        update(lease)
+        .where(lease.c.name == NAME, lease.c.holder == tenure.holder, lease.c.term == tenure.term)
+        .values(expires_at=clock_after(ttl_s), ticked_at=clock_after(-tick_age_s))
+    )
+    return result.rowcount == 1
+
+
+def give_back(connection: Connection, tenure: Tenure) -> None:
+    """Lets the next one lead at once."""
+    connection.execute(
+        update(lease)
+        .where(lease.c.name == NAME, lease.c.holder == tenure.holder, lease.c.term == tenure.term)
+        .values(expires_at=clock_after(-1))
+    )
+
+
+def prove(connection: Connection, tenure: Tenure) -> None:
+    """Raises Deposed unless we lead; nobody can take over before this transaction ends."""
+    held = connection.execute(
+        select(lease.c.term)
+        .where(
+            lease.c.name == NAME,
+            lease.c.holder == tenure.holder,
+            lease.c.term == tenure.term,
+            lease.c.expires_at > clock(),
+        )
+        .with_for_update(read=True)
+    ).scalar()
+    if held is None:
+        raise Deposed(
+            f"{tenure.holder} no longer leads with term {tenure.term}: another took over, or its lease ran out."
+        )
+
+
+def _write(connection: Connection, holder: str, ttl_s: float, where: Any) -> int | None:
+    fresh = insert(connection, lease).values(
+        name=NAME, holder=holder, term=1, expires_at=clock_after(ttl_s), taken_at=clock(), ticked_at=clock()
+    )
+    same = (lease.c.holder == fresh.excluded.holder) & (lease.c.expires_at > clock())
+    return connection.execute(
+        fresh.on_conflict_do_update(
+            index_elements=[lease.c.name],
+            set_={
+                "holder": fresh.excluded.holder,
+                "expires_at": fresh.excluded.expires_at,
+                "ticked_at": fresh.excluded.ticked_at,
+                "taken_at": case((same, lease.c.taken_at), else_=fresh.excluded.taken_at),
+                "term": case((same, lease.c.term), else_=lease.c.term + 1),
+            },
+            where=where,
+        ).returning(lease.c.term)
+    ).scalar()

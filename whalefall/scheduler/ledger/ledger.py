@@ -1,0 +1,374 @@
+"""The ledger's verbs, one transaction each. A database that does not answer becomes one sentence, LedgerUnavailable."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from whalefall.scheduler.core.runs import RunState, Source
+from whalefall.scheduler.core.triggers import TriggerSpec
+from whalefall.scheduler.errors import JobConflict, JobNotFound, LedgerUnavailable, RunNotFound
+from whalefall.scheduler.ledger import events, fires, history, jobs, leases, runs
+from whalefall.scheduler.ledger.engine import reading, writing
+from whalefall.scheduler.ledger.history import Retention, Wanted
+from whalefall.scheduler.ledger.migrate import migrate
+from whalefall.scheduler.ledger.reconcile import Code, Reconciled, first_cursor, reconcile
+from whalefall.scheduler.ledger.records import (
+    ClaimedRun,
+    Ending,
+    EventRecord,
+    JobRecord,
+    LeaseRecord,
+    Peek,
+    RunRecord,
+    Sign,
+    Tenure,
+)
+
+Reached = Callable[[str], None]
+
+
+def _nothing(step: str) -> None:
+    """The default of `reached`: tests put a process's death here."""
+
+
+class Ledger:
+    """One database. Safe to use from many threads; the schema is brought up to date at the first use."""
+
+    def __init__(self, engine: Engine, *, reached: Reached = _nothing) -> None:
+        self.engine = engine
+        self._reached = reached
+        self._migrated = False
+        self._migrating = threading.Lock()
+
+    def prepare(self) -> None:
+        """Migrates, once per process."""
+        if self._migrated:
+            return
+        with self._migrating, _sentences():
+            if not self._migrated:
+                migrate(self.engine)
+                self._migrated = True
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for looking."""
+        self.prepare()
+        with _sentences(), reading(self.engine) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection for changing: all of it or nothing."""
+        self.prepare()
+        with _sentences(), writing(self.engine) as connection:
+            yield connection
+
+    def now(self) -> datetime:
+        """The database's clock."""
+        with self.reading() as connection:
+            return jobs.now(connection)
+
+    # Who leads
+
+    def lease(self) -> LeaseRecord | None:
+        with self.reading() as connection:
+            return leases.read(connection)
+
+    def take_lease(self, holder: str, ttl_s: float) -> Tenure | None:
+        """Only writes if the lease looks free, so that standbys do not queue for the leader's row."""
+        lease = self.lease()
+        if lease is not None and lease.alive and lease.holder != holder:
+            return None
+        with self.writing() as connection:
+            return self._led(connection, holder, leases.take(connection, holder, ttl_s), lease)
+
+    def seize_lease(self, holder: str, ttl_s: float) -> Tenure:
+        lease = self.lease()
+        with self.writing() as connection:
+            tenure = self._led(connection, holder, leases.seize(connection, holder, ttl_s), lease)
+            assert tenure is not None  # noqa: S101 - seizing never answers None
+            return tenure
+
+    def renew_lease(self, tenure: Tenure, ttl_s: float, tick_age_s: float) -> bool:
+        with self.writing() as connection:
+            return leases.renew(connection, tenure, ttl_s, tick_age_s)
+
+    def give_lease_back(self, tenure: Tenure) -> None:
+        with self.writing() as connection:
+            leases.give_back(connection, tenure)
+
+    @staticmethod
+    def _led(connection: Connection, holder: str, term: int | None, before: LeaseRecord | None) -> Tenure | None:
+        if term is None:
+            return None
+        if before is None or before.term != term:
+            detail = {"term": term, "before": before.holder if before else "", "vacant_since": ""}
+            if before is not None and not before.alive:
+                detail["vacant_since"] = before.expires_at.isoformat()
+            events.note(connection, "led", actor=holder, detail=detail)
+        return Tenure(holder, term)
+
+    # The loop
+
+    def peek(self, holder: str) -> Peek:
+        with self.reading() as connection:
+            return runs.peek(connection, holder)
+
+    def record_fires(self, tenure: Tenure, now: datetime, limit: int) -> fires.Fired:
+        with self.writing() as connection:
+            fired = fires.record(connection, tenure, now, limit, self._reached)
+        self._reached("fire.committed")
+        return fired
+
+    def claim(self, tenure: Tenure, executor: str, limit: int, lease_s: float) -> list[ClaimedRun]:
+        with self.writing() as connection:
+            claimed = runs.claim(connection, tenure, executor, limit, lease_s)
+            if claimed:
+                self._reached("claim.written")
+        if claimed:
+            self._reached("claim.committed")
+        return claimed
+
+    def claim_one(self, run_id: str, holder: str, lease_s: float) -> ClaimedRun | None:
+        with self.writing() as connection:
+            return runs.claim_one(connection, run_id, holder, lease_s)
+
+    def sweep(self, tenure: Tenure) -> list[tuple[str, RunState]]:
+        with self.writing() as connection:
+            return runs.sweep(connection, tenure)
+
+    def reconcile(self, code: Code) -> Reconciled:
+        with self.writing() as connection:
+            return reconcile(connection, code)
+
+    # Runners
+
+    def keep_alive(self, holder: str, run_ids: Sequence[str], lease_s: float) -> dict[str, bool]:
+        with self.writing() as connection:
+            return runs.keep_alive(connection, holder, run_ids, lease_s)
+
+    def tell(self, holder: str, signs: Sequence[Sign]) -> None:
+        with self.writing() as connection:
+            runs.tell(connection, holder, signs)
+
+    def finish(self, holder: str, endings: Sequence[Ending]) -> list[str]:
+        with self.writing() as connection:
+            done = runs.finish(connection, holder, endings)
+            self._reached("finish.written")
+        self._reached("finish.committed")
+        return done
+
+    def finish_within(self, connection: Connection, ending: Ending, holder: str) -> None:
+        """Ends a run in a transaction that its job has written in. Raises JobConflict if it is no longer ours."""
+        if not runs.finish(connection, holder, [ending]):
+            raise JobConflict(f"Run {ending.run_id!r} belongs to another runner by now; what it wrote does not count.")
+
+    def hand_back(self, holder: str, run_ids: Sequence[str], why: str) -> list[tuple[str, RunState]]:
+        with self.writing() as connection:
+            return runs.hand_back(connection, holder, run_ids, why)
+
+    # People
+
+    def jobs(self) -> list[JobRecord]:
+        with self.reading() as connection:
+            return jobs.every(connection)
+
+    def job(self, job_id: str) -> JobRecord:
+        with self.reading() as connection:
+            return _found(jobs.find(connection, job_id), job_id)
+
+    def edit_trigger(self, job_id: str, spec: TriggerSpec | None, actor: str, version: int | None = None) -> None:
+        """Stores an override, or removes it (None). Raises JobNotFound, JobConflict."""
+        with self.writing() as connection:
+            old = _found(jobs.hold(connection, job_id), job_id)
+            if version is not None and version != old.version:
+                raise JobConflict(f"Job {job_id!r} was changed by somebody else meanwhile; look at it again.")
+            if not old.fires:
+                raise JobConflict(f"Job {job_id!r} is gone from the code; it fires no more.")
+            if spec is None and old.code_trigger is None:
+                raise JobConflict(f"Job {job_id!r} was not declared in code, so there is no trigger to go back to.")
+            now = jobs.now(connection)
+            new = replace(old, override_trigger=spec)
+            new = replace(new, next_fire_at=first_cursor(new, now))
+            why = "edited" if spec is not None else "reset to the code's trigger"
+            late = jobs.unfired(old, now, f"its trigger was {why} by {actor} before it fired")
+            fires.insert_new(connection, [fires.run_row(old, now=now, not_before=r["scheduled_at"], **r) for r in late])
+            jobs.change(connection, old, override_trigger=spec, next_fire_at=new.next_fire_at)
+            jobs.note_schedule(connection, new, since=now, actor=actor, why=why)
+
+    def pause(self, job_id: str, actor: str, reason: str, until: datetime | None) -> None:
+        with self.writing() as connection:
+            old = _found(jobs.hold(connection, job_id), job_id)
+            now = jobs.now(connection)
+            jobs.change(connection, old, paused_at=now, paused_until=until, paused_by=actor, pause_reason=reason)
+            detail = {"reason": reason, "until": until.isoformat() if until else None}
+            events.note(connection, "paused", job_id=job_id, actor=actor, detail=detail)
+
+    def resume(self, job_id: str, actor: str) -> None:
+        with self.writing() as connection:
+            old = _found(jobs.hold(connection, job_id), job_id)
+            if old.paused_at is None:
+                return
+            jobs.change(connection, old, paused_at=None, paused_until=None, paused_by="", pause_reason="")
+            events.note(connection, "resumed", job_id=job_id, actor=actor, detail={"paused_by": old.paused_by})
+
+    def delete(self, job_id: str, actor: str) -> None:
+        """A job added at run time goes; a declared one is marked, and comes back with an explicit reload."""
+        with self.writing() as connection:
+            old = _found(jobs.hold(connection, job_id), job_id)
+            now = jobs.now(connection)
+            late = jobs.unfired(old, now, f"the job was deleted by {actor}")
+            fires.insert_new(connection, [fires.run_row(old, now=now, not_before=r["scheduled_at"], **r) for r in late])
+            for waiting in history.alive(connection, job_id):
+                runs.cancel(connection, waiting.run_id, actor)
+            events.note(connection, "deleted", job_id=job_id, actor=actor)
+            gone = replace(old, deleted_at=now, next_fire_at=None)
+            jobs.note_schedule(connection, gone, since=now, actor=actor, why="deleted")
+            if old.origin == "code":
+                jobs.change(connection, old, deleted_at=now, next_fire_at=None)
+            else:
+                jobs.remove(connection, job_id)
+
+    def add_job(self, record: JobRecord, actor: str, *, replace_existing: bool) -> None:
+        """A job that no code declares. Raises JobConflict if the id is taken."""
+        with self.writing() as connection:
+            old = jobs.every_row(connection).get(record.job_id)
+            if old is not None and old.fires and not replace_existing:
+                raise JobConflict(f"There is a job {record.job_id!r} already.")
+            if old is not None:
+                jobs.remove(connection, record.job_id)
+            now = jobs.now(connection)
+            new = replace(record, created_at=now, updated_at=now, anchor=now.replace(microsecond=0))
+            new = replace(new, next_fire_at=first_cursor(new, now))
+            jobs.add(connection, [jobs.as_row(new)])
+            jobs.note_schedule(connection, new, since=jobs.just_before(new.next_fire_at, now), actor=actor, why="added")
+
+    def run_now(self, job_id: str, *, actor: str, args: dict[str, Any] | None, reason: str, dedupe: str | None) -> str:
+        """Queues a run. With a dedupe key that was used before, answers that run instead."""
+        with self.writing() as connection:
+            record = _found(jobs.hold(connection, job_id), job_id)
+            if record.broken_reason:
+                raise JobConflict(
+                    f"Job {job_id!r} is broken and cannot run: {record.broken_reason.strip().splitlines()[-1]}"
+                )
+            if dedupe:
+                known = history.with_dedupe(connection, job_id, dedupe)
+                if known is not None:
+                    return known
+            now = jobs.now(connection)
+            row = fires.run_row(
+                record,
+                now=now,
+                source=Source.MANUAL,
+                scheduled_at=now,
+                not_before=now,
+                args=args,
+                created_by=actor,
+                reason=reason,
+            )
+            row["dedupe"] = dedupe or row["run_id"]
+            fires.insert_new(connection, [row])
+            return str(row["run_id"])
+
+    def run(self, run_id: str) -> RunRecord:
+        with self.reading() as connection:
+            found = runs.find(connection, run_id)
+        if found is None:
+            raise RunNotFound(run_id)
+        return found
+
+    def cancel(self, run_id: str, actor: str) -> None:
+        """Raises RunNotFound, and JobConflict if it has ended already."""
+        with self.writing() as connection:
+            if runs.cancel(connection, run_id, actor) is not None:
+                return
+            found = runs.find(connection, run_id)
+        if found is None:
+            raise RunNotFound(run_id)
+        raise JobConflict(f"Run {run_id!r} has ended already: {found.state}.")
+
+    # Looking back
+
+    def page(self, wanted: Wanted) -> list[RunRecord]:
+        with self.reading() as connection:
+            return history.page(connection, wanted)
+
+    def last_runs(self, job_ids: Sequence[str]) -> dict[str, RunRecord]:
+        with self.reading() as connection:
+            return history.last_runs(connection, job_ids)
+
+    def alive_runs(self, job_id: str | None = None) -> list[RunRecord]:
+        with self.reading() as connection:
+            return history.alive(connection, job_id)
+
+    def backlog(self, late_s: float) -> int:
+        with self.reading() as connection:
+            return history.backlog(connection, late_s)
+
+    def covering(self, job_id: str, start: datetime, end: datetime) -> list[RunRecord]:
+        with self.reading() as connection:
+            return history.covering(connection, job_id, start, end)
+
+    def durations_s(self, job_id: str) -> list[float]:
+        with self.reading() as connection:
+            return history.durations_s(connection, job_id)
+
+    def events_of(self, job_id: str, kinds: Sequence[str] = ()) -> list[EventRecord]:
+        with self.reading() as connection:
+            return events.of_job(connection, job_id, kinds)
+
+    def newest_events(self, limit: int) -> list[EventRecord]:
+        with self.reading() as connection:
+            return events.newest(connection, limit)
+
+    def prune(self, job_id: str, retention: Retention) -> int:
+        with self.writing() as connection:
+            return history.prune(connection, job_id, retention)
+
+
+def _found(record: JobRecord | None, job_id: str) -> JobRecord:
+    if record is None:
+        raise JobNotFound(job_id)
+    return record
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """The border to the database: its errors become ours, with what to do about them."""
+    try:
+        yield
+    except (OperationalError, PoolTimeout) as error:
+        raise LedgerUnavailable(_explain(str(getattr(error, "orig", error)))) from error
+    except DBAPIError as error:
+        if error.connection_invalidated or "read-only transaction" in str(error.orig):
+            raise LedgerUnavailable(_explain(str(error.orig))) from error
+        raise
+
+
+_EXPLANATIONS = (
+    ("database is locked", "another process holds the SQLite file's write lock for longer than 10 s"),
+    ("readonly database", "the SQLite file, or its directory, is not writable for this user"),
+    ("unable to open database file", "the SQLite file cannot be opened: look at the path and its permissions"),
+    ("database or disk is full", "the disk is full"),
+    ("disk I/O error", "the disk gave an error"),
+    ("not a database", "the file is no SQLite database, or it is damaged: restore it from a backup"),
+    ("malformed", "the SQLite file is damaged: restore it from a backup"),
+    ("read-only transaction", "the PostgreSQL server is in recovery or read-only; the scheduler needs the primary"),
+    ("recovery", "the PostgreSQL server is starting up or in recovery"),
+    ("lock timeout", "somebody holds a lock in PostgreSQL for longer than 5 s"),
+)
+
+
+def _explain(text: str) -> str:
+    first = text.strip().splitlines()[0] if text.strip() else "no message"
+    for sign, meaning in _EXPLANATIONS:
+        if sign in text:
+            return f"The ledger's database refuses: {meaning} ({first})."
+    return f"The ledger's database does not answer: {first}."

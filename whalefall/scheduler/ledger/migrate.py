@@ -1,0 +1,55 @@
+"""Brings the database to this release's schema, at start, safely when several processes start at once.
+
+One Alembic folder with two branches: `ledger` (files 0001 to 0099) and `app` (0100 to 0199), so that the two rooms
+number their files alone. All migrations of a start run in one transaction under a lock: an advisory lock on PostgreSQL,
+BEGIN IMMEDIATE on SQLite. Whoever comes second finds nothing to do.
+"""
+
+import logging
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, text
+
+from whalefall.scheduler.errors import LedgerUnavailable
+from whalefall.scheduler.ledger.engine import writing
+
+VERSION_TABLE = "wf_alembic_version"  # the user's own Alembic has the usual name
+_LOCK = 0x77686C66  # "whlf": any number that nobody else uses
+_log = logging.getLogger("whalefall.scheduler.ledger")
+
+
+def migrate(engine: Engine) -> None:
+    """Upgrades to the newest schema. Raises LedgerUnavailable if the database is of a newer release."""
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            # Others may hold the lock for as long as their migration takes; that is not an error.
+            connection.exec_driver_sql("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        _upgrade(connection)
+
+
+def _upgrade(connection: Connection) -> None:
+    # Alembic is needed once per process and costs a tenth of a second: not for those who never open the ledger.
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("path_separator", "os")
+    script = ScriptDirectory.from_config(config)
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    present, wanted = set(context.get_current_heads()), set(script.get_heads())
+    if present == wanted:
+        return
+    known = {revision.revision for revision in script.walk_revisions()}
+    if not present <= known:
+        raise LedgerUnavailable(
+            f"The database has migration {min(present - known)}, which this release does not know: "
+            "it was written by a newer whalefall. Install that release, or restore a backup."
+        )
+    config.attributes["connection"] = connection
+    with EnvironmentContext(config, script, fn=lambda rev, _context: script._upgrade_revs("heads", rev)):  # noqa: SLF001 - what alembic.command.upgrade does, without its printing
+        script.run_env()
+    _log.info("the ledger's schema went from %s to %s", sorted(present) or "nothing", sorted(wanted))

@@ -1,0 +1,188 @@
+"""Rows as frozen values. What leaves the ledger knows nothing of SQL."""
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from whalefall.scheduler.core.fires import Pause
+from whalefall.scheduler.core.policies import Policies, stored_policies
+from whalefall.scheduler.core.runs import RunState
+from whalefall.scheduler.core.triggers import Trigger, TriggerSpec, build_trigger
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    job_id: str
+    name: str
+    description: str
+    func_ref: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    code_trigger: TriggerSpec | None
+    override_trigger: TriggerSpec | None
+    timezone: str
+    anchor: datetime
+    policies: Policies
+    origin: str
+    is_builtin: bool
+    paused_at: datetime | None
+    paused_until: datetime | None
+    paused_by: str
+    pause_reason: str
+    broken_reason: str
+    retired_at: datetime | None
+    deleted_at: datetime | None
+    next_fire_at: datetime | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def effective_trigger(self) -> TriggerSpec:
+        spec = self.override_trigger or self.code_trigger
+        assert spec is not None, "a job has a trigger from code or from an edit"  # noqa: S101 - the verbs keep it so
+        return spec
+
+    @property
+    def pause(self) -> Pause | None:
+        if self.paused_at is None:
+            return None
+        return Pause(self.paused_until, self.paused_by, self.pause_reason)
+
+    @property
+    def fires(self) -> bool:
+        return self.retired_at is None and self.deleted_at is None
+
+    def trigger(self) -> Trigger:
+        """Raises TriggerError for what another release may have stored."""
+        return build_trigger(self.effective_trigger, timezone=self.timezone, anchor=self.anchor, dst=self.policies.dst)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    run_id: str
+    job_id: str
+    source: str
+    scheduled_at: datetime
+    dedupe: str
+    state: RunState
+    reason: str
+    span_end: datetime | None
+    span_count: int
+    not_before: datetime
+    slots: int
+    executor: str
+    args: dict[str, Any] | None
+    created_at: datetime
+    created_by: str
+    fired_by: str
+    fired_term: int | None
+    attempt: int
+    claimed_by: str
+    lease_until: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested: bool
+    cancelled_by: str
+    progress: float | None
+    progress_text: str
+    output: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRecord:
+    holder: str
+    term: int
+    expires_at: datetime
+    taken_at: datetime
+    ticked_at: datetime
+    now: datetime  # the database's clock when it was read
+
+    @property
+    def alive(self) -> bool:
+        return self.expires_at > self.now
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    event_id: int
+    at: datetime
+    kind: str
+    job_id: str
+    actor: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """Proof of leadership: every fire is recorded under it, and refused once the term has moved on."""
+
+    holder: str
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRun:
+    """A run that is ours to start, with all that a runner needs."""
+
+    run: RunRecord
+    func_ref: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    policies: Policies
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended, as its runner says."""
+
+    run_id: str
+    attempt: int
+    state: RunState
+    error: str = ""
+    output: str = ""
+    retry_in_s: float | None = None  # back to the queue instead of a final state
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What a runner tells while it runs."""
+
+    run_id: str
+    attempt: int
+    progress: float | None
+    progress_text: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """What the loop needs to know to choose its next step: one cheap query."""
+
+    now: datetime
+    next_fire_at: datetime | None
+    waiting: bool  # some queued run may start now
+    next_start_at: datetime | None  # the next queued run that may not start yet
+    cancels: bool  # some running run shall be cancelled
+
+
+def job_record(row: dict[str, Any]) -> JobRecord:
+    return JobRecord(**{**row, "policies": stored_policies(row["policies"])})
+
+
+def run_record(row: dict[str, Any]) -> RunRecord:
+    return RunRecord(**{**row, "state": RunState(row["state"])})
+
+
+def new_run_id() -> str:
+    """Grows with time (RFC 9562, version 7), so that the primary key is also the order of history."""
+    milliseconds, chance = time.time_ns() // 1_000_000, os.urandom(10)
+    raw = bytearray(milliseconds.to_bytes(6, "big") + chance)
+    raw[6] = (raw[6] & 0x0F) | 0x70
+    raw[8] = (raw[8] & 0x3F) | 0x80
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

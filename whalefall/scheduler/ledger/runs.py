@@ -1,0 +1,312 @@
+"""Verbs on runs: claim, keep alive, finish, cancel, sweep. Each write names the claim that it is entitled by.
+
+A runner owns a run by (claimed_by, attempt). Every later write of that runner carries both; if another has taken the
+run since, the write touches no row and the result is dropped: that is the fence.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, literal, or_, select, update
+
+from whalefall.scheduler.core.policies import stored_policies
+from whalefall.scheduler.core.retries import reruns_after_crash
+from whalefall.scheduler.core.runs import RunState
+from whalefall.scheduler.ledger import leases
+from whalefall.scheduler.ledger.dialects import chunks, clock, clock_after
+from whalefall.scheduler.ledger.records import ClaimedRun, Ending, Peek, RunRecord, Sign, Tenure, run_record
+from whalefall.scheduler.ledger.schema import attempt, job, run
+
+
+def peek(connection: Connection, holder: str) -> Peek:
+    """What the loop needs to know, in one query over three small indexes."""
+    queued = run.c.state == RunState.QUEUED
+    row = connection.execute(
+        select(
+            clock(),
+            select(func.min(job.c.next_fire_at)).scalar_subquery(),
+            select(func.min(run.c.not_before)).where(queued, run.c.not_before <= clock()).scalar_subquery(),
+            select(func.min(run.c.not_before)).where(queued, run.c.not_before > clock()).scalar_subquery(),
+            select(func.count())
+            .select_from(run)
+            .where(run.c.state == RunState.RUNNING, run.c.cancel_requested, run.c.claimed_by == holder)
+            .scalar_subquery(),
+        )
+    ).one()
+    now, next_fire_at, waiting, next_start_at, cancels = row
+    return Peek(now, next_fire_at, waiting is not None, next_start_at, bool(cancels))
+
+
+def claim(connection: Connection, tenure: Tenure, executor: str, limit: int, lease_s: float) -> list[ClaimedRun]:
+    """Makes up to `limit` waiting runs ours, never more of a job than its slots. Raises Deposed."""
+    leases.prove(connection, tenure)
+    candidates = _startable(connection, executor, limit)
+    if not candidates:
+        return []
+    claimed = connection.execute(
+        update(run)
+        .where(run.c.run_id.in_([row["run_id"] for row in candidates]), run.c.state == RunState.QUEUED)
+        .values(
+            state=RunState.RUNNING,
+            attempt=run.c.attempt + 1,
+            claimed_by=tenure.holder,
+            started_at=clock(),
+            lease_until=clock_after(lease_s),
+            progress=None,
+            progress_text="",
+        )
+        .returning(run.c.run_id, run.c.attempt, run.c.started_at)
+    )
+    ours = {run_id: (number, started_at) for run_id, number, started_at in claimed}
+    return [_claimed(row, tenure, *ours[row["run_id"]]) for row in candidates if row["run_id"] in ours]
+
+
+def claim_one(connection: Connection, run_id: str, holder: str, lease_s: float) -> ClaimedRun | None:
+    """For a worker elsewhere that was told of a run: None if somebody has it, or had it, already."""
+    number = connection.execute(
+        update(run)
+        .where(run.c.run_id == run_id, run.c.state == RunState.QUEUED)
+        .values(
+            state=RunState.RUNNING,
+            attempt=run.c.attempt + 1,
+            claimed_by=holder,
+            started_at=clock(),
+            lease_until=clock_after(lease_s),
+        )
+        .returning(run.c.attempt)
+    ).scalar()
+    if number is None:
+        return None
+    row = connection.execute(_with_job().where(run.c.run_id == run_id)).mappings().one()
+    return _claimed(row, Tenure(holder, 0), number, row["started_at"])
+
+
+def keep_alive(connection: Connection, holder: str, run_ids: Sequence[str], lease_s: float) -> dict[str, bool]:
+    """Extends the leases of our runs. Answers those that are still ours, and whether they shall be cancelled."""
+    kept: dict[str, bool] = {}
+    for part in chunks(run_ids):
+        rows = connection.execute(
+            update(run)
+            .where(run.c.run_id.in_(part), run.c.claimed_by == holder, run.c.state == RunState.RUNNING)
+            .values(lease_until=clock_after(lease_s))
+            .returning(run.c.run_id, run.c.cancel_requested)
+        )
+        kept.update({run_id: bool(cancel) for run_id, cancel in rows})
+    return kept
+
+
+def tell(connection: Connection, holder: str, signs: Sequence[Sign]) -> None:
+    """Progress and output so far."""
+    if not signs:
+        return
+    connection.execute(
+        update(run)
+        .where(*_owned(holder))
+        .values(progress=bindparam("p"), progress_text=bindparam("t"), output=bindparam("o")),
+        [
+            {"the_run": s.run_id, "the_attempt": s.attempt, "p": s.progress, "t": s.progress_text, "o": s.output}
+            for s in signs
+        ],
+    )
+
+
+def finish(connection: Connection, holder: str, endings: Sequence[Ending]) -> list[str]:
+    """Writes how runs ended. Answers the run_ids that were ours to end; the others were fenced off."""
+    if not endings:
+        return []
+    for ending in endings:
+        if ending.retry_in_s is not None:
+            _keep_attempt(connection, holder, ending)
+    done = []
+    for ending in endings:
+        values = _back_to_queue(ending) if ending.retry_in_s is not None else _final(ending)
+        result = connection.execute(
+            update(run).where(*_owned(holder)).values(**values),
+            {"the_run": ending.run_id, "the_attempt": ending.attempt},
+        )
+        if result.rowcount == 1:
+            done.append(ending.run_id)
+    return done
+
+
+def hand_back(connection: Connection, holder: str, run_ids: Sequence[str], why: str) -> list[tuple[str, RunState]]:
+    """At the end of a stop: runs that go on in a dying process end as their job's on_crash says."""
+    query = _with_job().where(run.c.run_id.in_(run_ids), run.c.claimed_by == holder, run.c.state == RunState.RUNNING)
+    return [_after_crash(connection, row, why) for row in connection.execute(locked_run(query)).mappings()]
+
+
+def sweep(connection: Connection, tenure: Tenure) -> list[tuple[str, RunState]]:
+    """Ends or re-queues the runs whose runner has gone silent. Raises Deposed."""
+    leases.prove(connection, tenure)
+    query = _with_job().where(run.c.state == RunState.RUNNING, run.c.lease_until < clock()).limit(500)
+    swept = []
+    for row in connection.execute(locked_run(query)).mappings().all():
+        why = f"its runner {row['claimed_by']} stopped reporting"
+        swept.append(_after_crash(connection, row, why))
+    return swept
+
+
+def find(connection: Connection, run_id: str) -> RunRecord | None:
+    row = connection.execute(select(run).where(run.c.run_id == run_id)).mappings().first()
+    return None if row is None else run_record(dict(row))
+
+
+def cancel(connection: Connection, run_id: str, actor: str) -> RunState | None:
+    """A waiting run ends here; a running one is asked to. Answers the state it was in, or None if it has ended."""
+    waiting = connection.execute(
+        update(run)
+        .where(run.c.run_id == run_id, run.c.state == RunState.QUEUED)
+        .values(
+            state=RunState.CANCELLED,
+            finished_at=clock(),
+            cancelled_by=actor,
+            reason=f"cancelled by {actor} before it started",
+        )
+    )
+    if waiting.rowcount:
+        return RunState.QUEUED
+    running = connection.execute(
+        update(run)
+        .where(run.c.run_id == run_id, run.c.state == RunState.RUNNING)
+        .values(cancel_requested=True, cancelled_by=actor)
+    )
+    return RunState.RUNNING if running.rowcount else None
+
+
+def locked_run(query: Any) -> Any:
+    """Locks the run, not its job: an edit of the job need not wait for us, nor we for it."""
+    return query.with_for_update(of=run)
+
+
+def _startable(connection: Connection, executor: str, limit: int) -> list[Any]:
+    other = run.alias("other")
+    running = (
+        select(func.count())
+        .select_from(other)
+        .where(other.c.job_id == run.c.job_id, other.c.state == RunState.RUNNING)
+        .scalar_subquery()
+    )
+    query = (
+        _with_job(running.label("running"))
+        .where(
+            run.c.state == RunState.QUEUED,
+            run.c.executor == executor,
+            run.c.not_before <= clock(),
+            or_(run.c.slots == 0, running < run.c.slots),
+        )
+        .order_by(run.c.not_before, run.c.run_id)
+        .limit(limit)
+    )
+    chosen: list[Any] = []
+    taken: Counter[str] = Counter()
+    for row in connection.execute(query).mappings():
+        if row["slots"] == 0 or row["running"] + taken[row["job_id"]] < row["slots"]:
+            taken[row["job_id"]] += 1
+            chosen.append(row)
+    return chosen
+
+
+def _with_job(*more: Any) -> Any:
+    return select(
+        run,
+        job.c.func_ref.label("job_func_ref"),
+        job.c.args.label("job_args"),
+        job.c.kwargs.label("job_kwargs"),
+        job.c.policies.label("job_policies"),
+        *more,
+    ).select_from(run.join(job, job.c.job_id == run.c.job_id))
+
+
+def _claimed(row: Any, tenure: Tenure, number: int, started_at: datetime) -> ClaimedRun:
+    names = RunRecord.__dataclass_fields__
+    values = {name: row[name] for name in names}
+    values.update(
+        state=RunState.RUNNING,
+        attempt=number,
+        claimed_by=tenure.holder,
+        started_at=started_at,
+        progress=None,
+        progress_text="",
+    )
+    return ClaimedRun(
+        run=RunRecord(**values),
+        func_ref=row["job_func_ref"],
+        args=row["job_args"],
+        kwargs={**row["job_kwargs"], **(row["args"] or {})},
+        policies=stored_policies(row["job_policies"]),
+    )
+
+
+def _owned(holder: str) -> tuple[Any, ...]:
+    return (
+        run.c.run_id == bindparam("the_run"),
+        run.c.attempt == bindparam("the_attempt"),
+        run.c.claimed_by == holder,
+        run.c.state == RunState.RUNNING,
+    )
+
+
+def _final(ending: Ending) -> dict[str, Any]:
+    return {
+        "state": ending.state,
+        "finished_at": clock(),
+        "lease_until": None,
+        "error": ending.error,
+        "output": ending.output,
+        "reason": ending.reason,
+        **({"progress": 1.0} if ending.state == RunState.SUCCEEDED else {}),
+    }
+
+
+def _back_to_queue(ending: Ending) -> dict[str, Any]:
+    assert ending.retry_in_s is not None  # noqa: S101 - the caller asked
+    return {
+        "state": RunState.QUEUED,
+        "not_before": clock_after(ending.retry_in_s),
+        "lease_until": None,
+        "claimed_by": "",
+        "error": ending.error,
+        "output": ending.output,
+        "reason": f"attempt {ending.attempt} {ending.state.replace('_', ' ')}; again in {ending.retry_in_s:.0f} s",
+    }
+
+
+def _keep_attempt(connection: Connection, holder: str, ending: Ending) -> None:
+    """The proof of an attempt that is not the last one."""
+    connection.execute(
+        insert(attempt).from_select(
+            ["run_id", "attempt", "state", "claimed_by", "started_at", "finished_at", "error"],
+            select(
+                run.c.run_id,
+                run.c.attempt,
+                literal(str(ending.state)),
+                run.c.claimed_by,
+                run.c.started_at,
+                clock(),
+                literal(ending.error),
+            ).where(
+                run.c.run_id == ending.run_id,
+                run.c.attempt == ending.attempt,
+                run.c.claimed_by == holder,
+                run.c.state == RunState.RUNNING,
+            ),
+        )
+    )
+
+
+def _after_crash(connection: Connection, row: Any, why: str) -> tuple[str, RunState]:
+    policies = stored_policies(row["job_policies"])
+    again = reruns_after_crash(policies, attempt=row["attempt"]) and not row["cancel_requested"]
+    ending = Ending(
+        run_id=row["run_id"],
+        attempt=row["attempt"],
+        state=RunState.LOST,
+        error=row["error"],
+        output=row["output"],
+        retry_in_s=0.0 if again else None,
+        reason=f"lost: {why}",
+    )
+    finish(connection, row["claimed_by"], [ending])
+    return ending.run_id, RunState.QUEUED if again else RunState.LOST

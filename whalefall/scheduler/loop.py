@@ -1,0 +1,140 @@
+"""The loop: looks at what is due, records it, hands it to executors, sleeps until the next deadline.
+
+"The ledger says whether, the runner says where; this loop says when to look." It holds no job in memory: each turn is
+one cheap query, so a hundred thousand idle jobs cost nothing, and an edit made anywhere is seen within a second.
+No error ends it; health is the age of its last turn.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+
+from whalefall.scheduler.clocks import elapsed_s, name_this_thread
+from whalefall.scheduler.errors import Deposed, LedgerUnavailable
+from whalefall.scheduler.executors import Executor
+from whalefall.scheduler.keeper import Keeper
+from whalefall.scheduler.ledger import Ledger
+from whalefall.scheduler.ledger.records import Peek, Tenure
+from whalefall.scheduler.tuning import Tuning
+
+_log = logging.getLogger("whalefall.scheduler")
+_BACKOFF_FIRST_S = 0.2
+
+
+class Loop:
+    """One thread, named wf-scheduler."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        executors: Mapping[str, Executor],
+        tuning: Tuning,
+        *,
+        holder: str,
+        reconcile: Callable[[], None],
+    ) -> None:
+        self._ledger, self._executors, self._tuning, self._holder = ledger, executors, tuning, holder
+        self._reconcile = reconcile
+        self._keeper: Keeper | None = None
+        self._condition = threading.Condition()
+        self._woken = False
+        self._stopping = False
+        self._ticked_s = elapsed_s()
+        self._swept_s = 0.0
+        self._term_seen = 0
+        self._first_turn = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="wf-scheduler", daemon=True)
+
+    def start(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._thread.start()
+
+    def tick_age_s(self) -> float:
+        """Seconds since the loop last turned."""
+        return elapsed_s() - self._ticked_s
+
+    def wake(self) -> None:
+        """Something changed: look now."""
+        with self._condition:
+            self._woken = True
+            self._condition.notify()
+
+    def wait_for_first_turn(self, timeout_s: float) -> bool:
+        return self._first_turn.wait(timeout_s)
+
+    def stop(self, timeout_s: float) -> None:
+        """Nothing is recorded or started after this."""
+        self._stopping = True
+        self.wake()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        name_this_thread("wf-scheduler")
+        backoff_s = _BACKOFF_FIRST_S
+        while not self._stopping:
+            try:
+                delay_s = self._turn()
+                backoff_s = _BACKOFF_FIRST_S
+            except Deposed as error:
+                _log.warning("%s", error)
+                delay_s = self._tuning.poll_s
+            except LedgerUnavailable as error:
+                _log.warning("the scheduler waits %.1f s: %s", backoff_s, error)
+                delay_s, backoff_s = backoff_s, min(backoff_s * 2, self._tuning.backoff_max_s)
+            except Exception:  # noqa: BLE001 - no error may end the loop
+                _log.exception("the scheduler's loop failed; it goes on in %.1f s", backoff_s)
+                delay_s, backoff_s = backoff_s, min(backoff_s * 2, self._tuning.backoff_max_s)
+            else:
+                self._ticked_s = elapsed_s()
+            self._sleep(delay_s)
+
+    def _sleep(self, delay_s: float) -> None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._woken or self._stopping, max(delay_s, 0))
+            self._woken = False
+
+    def _turn(self) -> float:
+        """One look and one step. Answers the seconds until the next."""
+        tenure = self._keeper.tenure() if self._keeper is not None else None
+        if tenure is None:
+            self._first_turn.set()
+            return self._tuning.poll_s  # the keeper wakes us when we lead
+        if tenure.term != self._term_seen:
+            self._reconcile()
+            self._term_seen = tenure.term
+        self._sweep_if_due(tenure)
+        peek = self._ledger.peek(self._holder)
+        if peek.cancels and self._keeper is not None:
+            self._keeper.look_now()
+        recorded = self._record(tenure, peek)
+        started = self._start_waiting(tenure) if peek.waiting or recorded else 0
+        self._first_turn.set()
+        return 0.0 if recorded or started else self._until_next(peek)
+
+    def _record(self, tenure: Tenure, peek: Peek) -> int:
+        if peek.next_fire_at is None or peek.next_fire_at > peek.now:
+            return 0
+        return self._ledger.record_fires(tenure, peek.now, self._tuning.batch).jobs
+
+    def _start_waiting(self, tenure: Tenure) -> int:
+        started = 0
+        for name, executor in self._executors.items():
+            free = min(executor.free(), self._tuning.batch)
+            if free <= 0:
+                continue
+            for claimed in self._ledger.claim(tenure, name, free, self._tuning.run_lease_s):
+                executor.start(claimed)
+                started += 1
+        return started
+
+    def _sweep_if_due(self, tenure: Tenure) -> None:
+        if elapsed_s() - self._swept_s < self._tuning.sweep_every_s:
+            return
+        for run_id, state in self._ledger.sweep(tenure):
+            _log.warning("run %s lost its runner; it is %s now", run_id, state)
+        self._swept_s = elapsed_s()
+
+    def _until_next(self, peek: Peek) -> float:
+        deadlines = [moment for moment in (peek.next_fire_at, peek.next_start_at) if moment is not None]
+        nearest_s = min(((moment - peek.now).total_seconds() for moment in deadlines), default=self._tuning.poll_s)
+        return min(max(nearest_s, 0.001), self._tuning.poll_s)

@@ -1,0 +1,100 @@
+"""Performing one run in this process: app context around the job's function, its ending to the scribe.
+
+One job's failure never touches another: whatever a function raises becomes its run's ending.
+"""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from flask import Flask
+
+from whalefall.scheduler import running
+from whalefall.scheduler.checkpoints import Checkpoints
+from whalefall.scheduler.core.retries import retry_delay_s
+from whalefall.scheduler.core.runs import RunState
+from whalefall.scheduler.functions import Function
+from whalefall.scheduler.ledger import Ledger
+from whalefall.scheduler.ledger.records import ClaimedRun, Ending
+
+_ERROR_MAX = 50_000  # characters of a traceback
+_RETURNED_MAX = 2_000  # characters of what a job returned
+
+
+class Recorder(Protocol):
+    """Takes endings; the scribe does."""
+
+    def finish(self, ending: Ending) -> None: ...
+
+
+class Performer:
+    """Runs claimed runs of one app, in the calling thread."""
+
+    def __init__(
+        self,
+        app: Flask,
+        ledger: Ledger,
+        roster: running.Roster,
+        recorder: Recorder,
+        *,
+        resolve: Callable[[ClaimedRun], Function],
+        checkpoints: Checkpoints,
+    ) -> None:
+        self._app, self._ledger, self._roster = app, ledger, roster
+        self._recorder, self._resolve, self._checkpoints = recorder, resolve, checkpoints
+
+    def __call__(self, claimed: ClaimedRun) -> None:
+        context = running.RunContext(claimed)
+        self._roster.add(context)
+        token = running.enter(context)
+        try:
+            ending = self._attempt(context)
+        finally:
+            running.leave(token)
+        if ending is None:  # written with the job's own transaction
+            self._roster.remove(context.run_id)
+        else:
+            self._checkpoints.reached("run.returned")
+            self._recorder.finish(ending)
+
+    def _attempt(self, context: running.RunContext) -> Ending | None:
+        try:
+            if context.claimed.policies.transactional:
+                return self._in_one_transaction(context)
+            self._call(context)
+        except running.RunCancelled:
+            return ending_of(context, RunState.CANCELLED)
+        except BaseException:  # noqa: BLE001 - the border to the user's code; even SystemExit ends a run only
+            return ending_of(context, RunState.FAILED, traceback.format_exc())
+        return ending_of(context, RunState.CANCELLED if context.cancelled.is_set() else RunState.SUCCEEDED)
+
+    def _call(self, context: running.RunContext) -> None:
+        claimed = context.claimed
+        function = self._resolve(claimed)
+        self._checkpoints.reached("run.started")
+        with self._app.app_context():
+            returned = function(*claimed.args, **claimed.kwargs)
+        if returned is not None:
+            context.output.write(f"returned {str(returned)[:_RETURNED_MAX]}\n")
+
+    def _in_one_transaction(self, context: running.RunContext) -> Ending | None:
+        """The job's writes and the end of its run are one commit; fenced off, neither counts."""
+        with self._ledger.writing() as connection:
+            context.connection = connection
+            self._call(context)
+            self._ledger.finish_within(
+                connection, ending_of(context, RunState.SUCCEEDED), context.claimed.run.claimed_by
+            )
+        return None
+
+
+def ending_of(context: running.RunContext, state: RunState, error: str = "") -> Ending:
+    """The ending of this attempt, with the retry that its job wishes."""
+    run, policies = context.claimed.run, context.claimed.policies
+    ending = Ending(run.run_id, run.attempt, state, error[-_ERROR_MAX:].replace("\0", ""), context.output.text())
+    if state is RunState.CANCELLED:
+        return replace(ending, reason="cancelled while it ran")
+    if context.cancelled.is_set():
+        return ending
+    return replace(ending, retry_in_s=retry_delay_s(policies, state=state, attempt=run.attempt, run_id=run.run_id))

@@ -1,0 +1,167 @@
+"""The run that is going on: what a job may ask about itself, and tell."""
+
+import threading
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from whalefall.scheduler.capture import Capturing, Output
+from whalefall.scheduler.errors import NotInARun
+from whalefall.scheduler.ledger.records import ClaimedRun, Sign
+
+_TEXT_MAX = 500  # characters of a progress text
+
+
+class RunCancelled(Exception):  # noqa: N818 - it is no error: somebody wished it
+    """Raised by `current_run.raise_if_cancelled()`; ends the run as cancelled."""
+
+
+@dataclass(slots=True)
+class RunContext:
+    """One run while it is ours. Owned by its executor; the keeper and the scribe read it."""
+
+    claimed: ClaimedRun
+    output: Output = field(default_factory=Output)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    fenced: threading.Event = field(default_factory=threading.Event)  # somebody else owns the run now
+    progress: float | None = None
+    progress_text: str = ""
+    connection: Connection | None = None
+
+    @property
+    def run_id(self) -> str:
+        return self.claimed.run.run_id
+
+    def sign(self) -> Sign:
+        run = self.claimed.run
+        return Sign(run.run_id, run.attempt, self.progress, self.progress_text, self.output.text())
+
+
+class CurrentRun:
+    """`from whalefall import current_run`: the run in which this code was called."""
+
+    @property
+    def run_id(self) -> str:
+        """Unique for ever; the same for all attempts of one run: an idempotency key."""
+        return _context().run_id
+
+    @property
+    def job_id(self) -> str:
+        return _context().claimed.run.job_id
+
+    @property
+    def scheduled_at(self) -> datetime:
+        """The nominal time in UTC, before jitter: what this run is *for*, however late it is."""
+        return _context().claimed.run.scheduled_at
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first attempt."""
+        return _context().claimed.run.attempt
+
+    @property
+    def source(self) -> str:
+        """schedule, manual or backfill."""
+        return _context().claimed.run.source
+
+    @property
+    def cancelled(self) -> bool:
+        """True once somebody asked for the run's end, or the run was given to another runner. Look at it in loops."""
+        context = _context()
+        return context.cancelled.is_set() or context.fenced.is_set()
+
+    @property
+    def connection(self) -> Connection:
+        """The ledger's transaction, in a job with transactional=True: what is written here counts exactly once."""
+        connection = _context().connection
+        if connection is None:
+            raise NotInARun("current_run.connection exists only in a job declared with transactional=True.")
+        return connection
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        """Tells how far the run is: 0.0 to 1.0, and a word about it."""
+        context = _context()
+        context.progress = min(max(float(fraction), 0.0), 1.0)
+        context.progress_text = str(text)[:_TEXT_MAX]
+
+    def raise_if_cancelled(self) -> None:
+        """Ends the run here if somebody asked for it."""
+        if self.cancelled:
+            raise RunCancelled
+
+    def __bool__(self) -> bool:
+        return _current.get() is not None
+
+
+_current: ContextVar[RunContext | None] = ContextVar("whalefall_current_run", default=None)
+current_run = CurrentRun()
+
+
+def _context() -> RunContext:
+    context = _current.get()
+    if context is None:
+        raise NotInARun("current_run is known only inside a job that the scheduler has started.")
+    return context
+
+
+def _current_output() -> Output | None:
+    context = _current.get()
+    return None if context is None else context.output
+
+
+capturing = Capturing(_current_output)
+
+
+def enter(context: RunContext) -> Any:
+    """Makes `context` the current run of this thread; pass the answer to `leave`."""
+    return _current.set(context)
+
+
+def leave(token: Any) -> None:
+    _current.reset(token)
+
+
+class Roster:
+    """The runs that are ours now."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Condition()
+        self._runs: dict[str, RunContext] = {}
+        self._told: dict[str, Sign] = {}
+
+    def add(self, context: RunContext) -> None:
+        with self._lock:
+            self._runs[context.run_id] = context
+
+    def remove(self, run_id: str) -> None:
+        with self._lock:
+            self._runs.pop(run_id, None)
+            self._told.pop(run_id, None)
+            self._lock.notify_all()
+
+    def get(self, run_id: str) -> RunContext | None:
+        with self._lock:
+            return self._runs.get(run_id)
+
+    def run_ids(self) -> list[str]:
+        with self._lock:
+            return list(self._runs)
+
+    def wait_until_empty(self, timeout_s: float) -> bool:
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._runs, timeout_s)
+
+    def news(self) -> list[Sign]:
+        """What has changed since it was asked last."""
+        with self._lock:
+            contexts = list(self._runs.values())
+        news = []
+        for context in contexts:
+            sign = context.sign()
+            if self._told.get(context.run_id) != sign and (sign.output or sign.progress is not None):
+                self._told[context.run_id] = sign
+                news.append(sign)
+        return news

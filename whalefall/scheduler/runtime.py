@@ -1,0 +1,104 @@
+"""A running scheduler: keeper, loop, scribe and executors of one app, started and stopped together."""
+
+import logging
+import os
+import secrets
+import socket
+
+from whalefall.scheduler.checkpoints import Checkpoints
+from whalefall.scheduler.clocks import elapsed_s
+from whalefall.scheduler.executors import Executor
+from whalefall.scheduler.executors.threads import ThreadExecutor
+from whalefall.scheduler.keeper import Keeper
+from whalefall.scheduler.leadership import Leadership
+from whalefall.scheduler.leadership.sql import SqlLease
+from whalefall.scheduler.loop import Loop
+from whalefall.scheduler.performing import Performer
+from whalefall.scheduler.running import Roster, capturing
+from whalefall.scheduler.scribe import Scribe
+from whalefall.scheduler.state import SchedulerState
+
+_START_S = 10.0  # to learn whether we lead and to turn once; a slow database may take longer, in the background
+_log = logging.getLogger("whalefall.scheduler")
+
+
+def holder_name() -> str:
+    """Host, pid and chance: a hostname alone is shared by what was restarted, and by containers."""
+    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
+
+
+class Runtime:
+    """What `start` makes and `stop` ends."""
+
+    def __init__(self, state: SchedulerState, checkpoints: Checkpoints) -> None:
+        ledger, tuning = state.ledger, state.tuning
+        self.holder = holder_name()
+        self.roster = Roster()
+        self._state = state
+        self._ledger = ledger
+        self.scribe = Scribe(ledger, self.holder, self.roster, tuning, finished=self.wake)
+        perform = Performer(state.app, ledger, self.roster, self.scribe, resolve=state.resolve, checkpoints=checkpoints)
+        self.executors: dict[str, Executor] = {"thread": ThreadExecutor(tuning.threads, perform)}
+        self.loop = Loop(ledger, self.executors, tuning, holder=self.holder, reconcile=self._reconcile)
+        self.keeper = Keeper(
+            ledger,
+            self._leadership(),
+            self.holder,
+            self.roster,
+            tuning,
+            tick_age_s=self.loop.tick_age_s,
+            changed=self.wake,
+            cancel=self._cancel,
+        )
+
+    def start(self) -> None:
+        """Returns when it is known whether this process leads and, if so, after the first turn of its loop."""
+        capturing.install()
+        self.scribe.start()
+        self.keeper.start()
+        self.keeper.wait_until_settled(_START_S)
+        self.loop.start(self.keeper)
+        if not self.loop.wait_for_first_turn(_START_S):
+            _log.warning(
+                "the scheduler of %s has not made its first turn in %.0f s; it goes on trying", self.holder, _START_S
+            )
+
+    def wake(self) -> None:
+        self.loop.wake()
+
+    def stop(self, wait_s: float) -> None:
+        """Stops firing and gives the lead back at once, waits for runs up to `wait_s`, names those it cut off."""
+        end_s = elapsed_s() + wait_s
+        self.keeper.resign()
+        self.loop.stop(timeout_s=2.0)
+        for executor in self.executors.values():
+            executor.close()
+        if not self.roster.wait_until_empty(max(end_s - elapsed_s(), 0)):
+            self._cut_off(wait_s)
+        self.scribe.stop(timeout_s=2.0)
+        self.keeper.stop(timeout_s=2.0)
+        capturing.remove()
+
+    def _cut_off(self, wait_s: float) -> None:
+        run_ids = self.roster.run_ids()
+        why = f"its scheduler {self.holder} stopped and could not wait longer than {wait_s:.0f} s for it"
+        try:
+            for run_id, state in self._ledger.hand_back(self.holder, run_ids, why):
+                _log.warning("run %s was cut off by the stop; it is %s now", run_id, state)
+        except Exception:  # noqa: BLE001 - a stop goes on whatever the database says
+            _log.exception("runs %s were cut off, and the ledger could not be told; the sweeper will end them", run_ids)
+        for run_id in run_ids:
+            context = self.roster.get(run_id)
+            if context is not None:
+                context.cancelled.set()
+            self._cancel(run_id)
+
+    def _reconcile(self) -> None:
+        self._state.reconcile()
+
+    def _cancel(self, run_id: str) -> None:
+        for executor in self.executors.values():
+            executor.cancel(run_id)
+
+    def _leadership(self) -> Leadership:
+        return SqlLease(self._ledger, self.holder, self._state.tuning.lease_ttl_s)
