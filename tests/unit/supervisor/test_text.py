@@ -1,0 +1,56 @@
+"""Chunks, lines and tails: whatever is fed, nothing is lost, torn or kept for ever."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whalefall.supervisor.core.lines import LINE_BYTES_MAX, Lines, prefixed
+from whalefall.supervisor.core.tail import TAIL_BYTES_MAX, Tail
+
+_chunks = st.lists(st.binary(max_size=50) | st.sampled_from([b"\n", b"a\n", b"\n\n", b"x"]), max_size=20)
+
+
+@given(_chunks)
+def test_every_byte_comes_out_in_order_and_only_whole_lines_before_the_end(chunks: list[bytes]) -> None:
+    lines = Lines()
+    out = [lines.feed(chunk) for chunk in chunks]
+    assert all(not piece or piece.endswith(b"\n") for piece in out)
+    whole = b"".join(chunks)
+    rest = b"" if whole.endswith(b"\n") or not whole else b"\n"
+    assert b"".join(out) + lines.flush() == whole + rest
+
+
+def test_a_line_without_end_is_passed_on_in_pieces() -> None:
+    lines = Lines()
+    pieces = [lines.feed(b"z" * 65_536) for _ in range(40)]
+    said = [piece for piece in pieces if piece]
+    assert len(said) == 2
+    assert all(len(piece) == LINE_BYTES_MAX + 1 for piece in said)
+
+
+@given(st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"")), min_size=1, max_size=10))
+def test_every_line_gets_the_prefix_once(lines: list[bytes]) -> None:
+    out = prefixed(b"".join(line + b"\n" for line in lines), b"web | ")
+    assert out.split(b"\n")[:-1] == [b"web | " + line for line in lines]
+
+
+def test_nothing_stays_nothing() -> None:
+    assert prefixed(b"", b"web | ") == b""
+
+
+@given(st.lists(st.binary(min_size=1, max_size=30_000), max_size=30))
+def test_a_tail_keeps_the_end_and_stays_small(chunks: list[bytes]) -> None:
+    tail = Tail()
+    for chunk in chunks:
+        tail.add("web.1#1", chunk.replace(b"\n", b"") + b"end\n")
+        assert tail.size <= 2 * TAIL_BYTES_MAX
+        assert tail.last(1)[0].endswith("end") or len(tail.last(1)[0]) >= 4_000
+
+
+def test_a_tail_tells_lives_apart() -> None:
+    tail = Tail()
+    tail.add("web.1#1", b"old\n")
+    tail.add("web.1#2", b"new\nnewer\n")
+    assert tail.last(10) == ["old", "new", "newer"]
+    assert tail.last(10, "web.1#1") == ["old"]
+    assert tail.last(1, "web.1#2") == ["newer"]
+    assert tail.last(0) == []
