@@ -14,7 +14,7 @@ _SPEC = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_][\w.]*(\(.*\))?)?\Z
 
 def check(spec: str, directory: Path, environ: Mapping[str, str], where: str) -> None:
     """Raises ConfigError when `module:callable` is misspelt or its module is nowhere. `where` says who named it."""
-    if not _SPEC.match(spec):
+    if not _SPEC.match(spec) or spec.endswith(".py"):
         hint = _as_module(spec)
         raise ConfigError(f"{where}: '{spec}' is no application. Write module:callable, as in {hint}.")
     module = spec.partition(":")[0]

@@ -184,7 +184,8 @@ def plain_nginx(role: Role, directory: Path) -> tuple[tuple[str, ...], tuple[str
         raise ConfigError(f"{role.process.where}: 'daemon on;' sends nginx away, which looks like an exit. Remove it.")
     if not daemon:
         if "-g" in argv[:-1]:  # Nginx takes one -g: a second would replace the first
-            argv[argv.index("-g") + 1] += "; daemon off;"
+            at = argv.index("-g") + 1
+            argv[at] = argv[at].rstrip("; ") + "; daemon off;"
         else:
             argv += ["-g", "daemon off;"]
         notes.append(f"{role.name}: added -g 'daemon off;' so that nginx stays in the foreground.")

@@ -1,0 +1,145 @@
+"""Options are checked to the last key; a typo is refused with what was probably meant."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.planner.scene import attempt
+from whalefall.errors import ConfigError
+from whalefall.plan import Dependency
+from whalefall.planner import options
+from whalefall.planner.options import SERVICE, TOP, Options, ServiceOptions, from_document, read
+
+FULL = """
+[tool.whalefall]
+app = "shop.wsgi:application"
+
+[tool.whalefall.services.web]
+listen = ["127.0.0.1:5001", "unix:/run/x.sock", "[::1]:80"]
+ready = "/health"
+after = ["release:finished", "db:started", "cache"]
+stop_signal = "sigint"
+grace = 4
+orphans = "drain"
+on_give_up = "degrade"
+env = { MODE = "x" }
+"""
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(FULL)
+    found = read(tmp_path)
+    assert found.app == "shop.wsgi:application"
+    assert found.of("web") == ServiceOptions(
+        listen=("127.0.0.1:5001", "unix:/run/x.sock", "[::1]:80"),
+        ready="/health",
+        after=(Dependency("release", "finished"), Dependency("db", "started"), Dependency("cache", "ready")),
+        stop_signal="INT",
+        grace=4.0,
+        orphans="drain",
+        on_give_up="degrade",
+        env={"MODE": "x"},
+    )
+    assert found.of("other") == ServiceOptions()
+
+
+def test_whalefall_toml_has_the_same_keys_without_a_prefix_and_goes_first(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(FULL)
+    (tmp_path / "whalefall.toml").write_text('app = "a:b"\n[services.web]\nready = "tcp"\n')
+    found = read(tmp_path)
+    assert (found.path, found.app, found.of("web").ready) == ("whalefall.toml", "a:b", "tcp")
+    assert found.where("web", "ready") == "whalefall.toml: [services.web] ready"
+
+
+def test_no_file_and_no_table_mean_no_options(tmp_path: Path) -> None:
+    assert read(tmp_path) == Options()
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    assert read(tmp_path).services == {}
+
+
+WRONG = {
+    "a top key": ({"aap": "x"}, "p: [T] has no key 'aap'. Did you mean 'app'?"),
+    "a service key": (
+        {"services": {"web": {"redy": "/"}}},
+        "p: [T.services.web] has no key 'redy'. Did you mean 'ready'?",
+    ),
+    "nothing near": (
+        {"services": {"web": {"zzz": 1}}},
+        "p: [T.services.web] has no key 'zzz'. There are: listen, ready",
+    ),
+    "services": ({"services": []}, "p: [T] services = [] is not understood"),
+    "a service": ({"services": {"web": 1}}, "p: [T.services.web] is no table."),
+    "the table": ([], "p: tool.whalefall is no table."),
+    "app": ({"app": 1}, "p: [T] app = 1 is not understood: write a text in quotes."),
+}
+VALUES = {
+    "listen as a text": ("listen", "127.0.0.1:80", "write a list of texts"),
+    "listen without a port": ("listen", ["localhost"], "write host:port"),
+    "listen twice": ("listen", ["h:1", "h:1"], "the same address stands in it twice"),
+    "ready without a slash": ("ready", "health", "write a path to ask for by HTTP"),
+    "ready with a blank": ("ready", "/a b", "write a path"),
+    "ready as a number": ("ready", 1, "write a path"),
+    "after as a text": ("after", "web", "write a list of texts"),
+    "after an unknown state": ("after", ["web:up"], "'web:up' ends with no known state"),
+    "a signal": ("stop_signal", "SIGBOOM", "write one of TERM, INT"),
+    "a signal's number": ("stop_signal", 15, "write one of TERM, INT"),
+    "no grace": ("grace", 0, "more than 0"),
+    "too much grace": ("grace", 3601, "at most 3600"),
+    "grace as a text": ("grace", "4", "write a number of seconds"),
+    "grace as a boolean": ("grace", True, "write a number of seconds"),
+    "orphans": ("orphans", "drian", "write one of kill, drain; did you mean 'drain'?"),
+    "on_give_up": ("on_give_up", "die", "write one of exit, degrade, stop"),
+    "env": ("env", ["A=1"], "write a table of texts"),
+    "env with a number": ("env", {"A": 1}, "A must be a text in quotes"),
+    "env with a bad name": ("env", {"A-B": "1"}, "'A-B' is no name of a variable"),
+}
+
+
+@pytest.mark.parametrize(("document", "sentence"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_named_by_file_and_table(document: object, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_document(document, "pyproject.toml")
+    assert str(caught.value).startswith(sentence.replace("p:", "pyproject.toml:", 1).replace("[T", "[tool.whalefall"))
+
+
+@pytest.mark.parametrize(("key", "value", "sentence"), VALUES.values(), ids=VALUES)
+def test_a_bad_value_is_named_by_its_key(key: str, value: object, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_document({"services": {"web": {key: value}}}, "pyproject.toml")
+    assert f"[tool.whalefall.services.web] {key} = {value!r} is not understood" in str(caught.value)
+    assert sentence in str(caught.value)
+
+
+def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
+    (tmp_path / "whalefall.toml").write_text("app = \n")
+    with pytest.raises(ConfigError, match=r"^whalefall.toml: is not TOML: .*line 1"):
+        read(tmp_path)
+    (tmp_path / "whalefall.toml").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        read(tmp_path)
+
+
+def test_options_of_an_unknown_service_are_refused() -> None:
+    found = from_document({"services": {"wbe": {}}}, "pyproject.toml")
+    with pytest.raises(ConfigError, match=r"services.wbe\]: the Procfile has no 'wbe'. Did you mean 'web'\?"):
+        options.check_names(found, ["web", "scheduler"])
+
+
+def test_the_tables_and_the_record_have_the_same_keys() -> None:
+    assert {row.key for row in SERVICE} == set(ServiceOptions.__dataclass_fields__)
+    assert {row.key for row in TOP} == {"app", "services"}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from([row.key for row in SERVICE] + ["x"]), JSON, max_size=4))
+def test_any_table_is_answered_by_options_or_by_a_sentence(table: dict[str, object]) -> None:
+    found, sentence = attempt(lambda: from_document({"services": {"web": table}}, "whalefall.toml"))
+    assert found or sentence.startswith("whalefall.toml: [services.web]")
