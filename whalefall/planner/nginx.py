@@ -30,6 +30,7 @@ WORKERS_MAX = 4  # it only proxies: one worker serves thousands of connections
 OPEN_FILES_MAX = 8192
 SYSTEM_DIRECTORIES = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/nginx/sbin:/opt/homebrew/bin"
 TEST_TIMEOUT_S = 20.0
+SCHEDULER_TIMEOUT_S_MAX = 30
 MAIN = "nginx.conf.template"
 
 
@@ -163,7 +164,9 @@ def _context(site: Site, directory: Path) -> Mapping[str, object]:
         "http2": "directive" if site.version >= (1, 25, 1) else "listen",
         "https_port": int(site.https.rpartition(":")[2] or 0),
         "open_files": files,
+        "scheduler_timeout_s": min(site.request_timeout_s, SCHEDULER_TIMEOUT_S_MAX),
         "shutdown_timeout_ms": max(100, int(site.shutdown_timeout_s * 1000)),
+        "timeout_s": site.request_timeout_s,
         "upstreams": upstreams,
         "user": _worker_user() if os.geteuid() == 0 else "",
         "worker_connections": min(2048, files // 2),
