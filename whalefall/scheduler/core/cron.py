@@ -95,9 +95,10 @@ class Cron:
     days_must_both_match: bool  # APScheduler's rule, for jobs moved over from it
 
     @property
-    def every_hour(self) -> bool:
-        """True if the hour is free (`*`, `*/n`): such a job follows elapsed time through a change of the clocks."""
-        return dict(self.fields)["hour"].startswith("*")
+    def follows_elapsed_time(self) -> bool:
+        """True if hour or minute is free (`*`, `*/n`): a change of the clocks means nothing to such a job."""
+        written = dict(self.fields)
+        return written["hour"].startswith("*") or written["minute"].startswith("*")
 
     @property
     def expression(self) -> str:
@@ -184,15 +185,16 @@ def cron_from_fields(given: Mapping[str, str], *, days_must_both_match: bool = F
     if unknown:
         raise CronSyntaxError(f"{unknown[0]!r} is not a field of cron; the fields are {', '.join(_RANGES)}.")
     fields = _with_defaults(given)
+    seconds, minutes, hours = (_numbers(name, fields[name]) for name in ("second", "minute", "hour"))
     day = _days("day", fields["day"])
     weekday = _days("day_of_week", fields["day_of_week"])
     years, weeks = fields["year"], given.get("week", "*")
     kept = [(name, fields[name]) for name in FIELDS] + ([("week", weeks)] if weeks != "*" else [])
     return Cron(
         fields=tuple(kept),
-        seconds=_numbers("second", fields["second"]),
-        minutes=_numbers("minute", fields["minute"]),
-        hours=_numbers("hour", fields["hour"]),
+        seconds=seconds,
+        minutes=minutes,
+        hours=hours,
         months=_numbers("month", fields["month"]),
         years=None if years == "*" else frozenset(_numbers("year", years)),
         weeks=None if weeks == "*" else frozenset(_numbers("week", weeks)),
@@ -203,10 +205,12 @@ def cron_from_fields(given: Mapping[str, str], *, days_must_both_match: bool = F
 
 
 def _with_defaults(given: Mapping[str, str]) -> dict[str, str]:
-    order = ("second", "minute", "hour", "day", "month", "year")  # APScheduler's rule leaves weekday and week out
-    finest = next((index for index, name in enumerate(order) if name in given), None)
-    if finest is None:
-        finest = order.index("day") if {"day_of_week", "week"} & set(given) else len(order)
+    order = ("second", "minute", "hour", "day", "month", "year")  # APScheduler's rule; a weekday counts as a day
+    places = {name: index for index, name in enumerate(order)} | {
+        "day_of_week": order.index("day"),
+        "week": order.index("day"),
+    }
+    finest = min((places[name] for name in given), default=0)
     fields = {name: str(_RANGES[name][0]) if index < finest else "*" for index, name in enumerate(order)}
     fields["day_of_week"] = "*"
     fields.update({name: "*" if text == "?" else " ".join(text.lower().split()) for name, text in given.items()})

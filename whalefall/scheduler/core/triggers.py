@@ -45,7 +45,7 @@ class CronTrigger:
     def next_after(self, instant: datetime) -> datetime | None:
         if self.start is not None and instant < self.start:
             instant = self.start - _TICK
-        policy = FOLLOW_ELAPSED_TIME if self.cron.every_hour else self.dst
+        policy = FOLLOW_ELAPSED_TIME if self.cron.follows_elapsed_time else self.dst
         found = next_instant(instant, self.zone, self.cron.after, policy)
         return None if found is None or (self.end is not None and found > self.end) else found
 

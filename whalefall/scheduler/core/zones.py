@@ -1,8 +1,8 @@
 """Wall-clock schedules in a zone whose clocks change: the rules for the night in which an hour is missing or double.
 
-A job at a fixed hour ("02:30 every day") fires once that night, by default: in spring, when 02:30 does not exist, at
-the moment the clocks jump; in autumn, when 02:30 comes twice, the first time. A job whose hour is free ("every 10
-minutes") follows elapsed time and notices nothing. Both defaults are those of Debian's cron(8).
+A job at a fixed time ("02:30 every day") fires once that night, by default: in spring, when 02:30 does not exist, at
+the moment the clocks jump; in autumn, when 02:30 comes twice, the first time. A job whose hour or minute is free
+("every 10 minutes") follows elapsed time and notices nothing. Both defaults are those of Debian's cron(8).
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _STEPS_MAX = 100_000  # rejected candidates of one search; a second-by-second jo
 
 @dataclass(frozen=True, slots=True)
 class DstPolicy:
-    """What a fixed-hour job does on the two odd nights of the year."""
+    """What a job at a fixed time does on the two odd nights of the year."""
 
     gap: Gap = "run"
     fold: Fold = "first"
