@@ -107,6 +107,11 @@ def _lay_out_descriptors(handed: Handed, report: int) -> int:
         os.dup2(output, 2)
     for number, descriptor in enumerate(parked, start=_FIRST_SOCKET):
         os.dup2(descriptor, number)
+    if handed.as_nginx:
+        # Nginx leaves inherited sockets as they are (ngx_open_listening_sockets), and on a blocking one the worker that
+        # loses the race for a connection sleeps in accept(2): it serves nobody and does not hear QUIT.
+        for number, _ in enumerate(handed.sockets, start=_FIRST_SOCKET):
+            os.set_blocking(number, False)
     return report
 
 
