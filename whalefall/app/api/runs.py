@@ -1,0 +1,45 @@
+"""/api/v1/scheduler/runs: what ran, what did not, and why. Paged by key: `meta.next` is the next page's `before`."""
+
+from typing import Any
+
+from whalefall.app import access
+from whalefall.app.api import represent
+from whalefall.app.api.envelope import ok
+from whalefall.app.api.jobs import admin, blueprint
+from whalefall.app.api.schemas import NoBody, Run, RunDetail, RunQuery, RunStarted
+from whalefall.app.api.trail import record
+from whalefall.app.roles import Role
+
+
+@blueprint.operation("GET", "/runs", needs_role=Role.VIEW, query=RunQuery, gives_many=Run, fails=(409,))
+def list_runs(query: dict[str, Any]) -> dict[str, Any]:
+    """The newest runs first."""
+    page = admin().list_runs(**query)
+    return ok([represent.run(run) for run in page.runs], f"{len(page.runs)} runs.", meta={"next": page.next})
+
+
+@blueprint.operation("GET", "/runs/<run_id>", needs_role=Role.VIEW, gives=RunDetail, fails=(409,))
+def get_run(run_id: str) -> dict[str, Any]:
+    """One run with its output and its error."""
+    return ok(represent.run_detail(admin().get_run(run_id)))
+
+
+@blueprint.operation(
+    "POST", "/runs/<run_id>/actions/cancel", needs_role=Role.ADMIN, takes=NoBody, gives=RunDetail, fails=(409,)
+)
+def cancel_run(_nothing: dict[str, Any], run_id: str) -> dict[str, Any]:
+    """Asks the run to stop, or takes it out of the queue."""
+    admin().cancel_run(run_id, actor=access.actor())
+    record("run.cancel", run_id)
+    return ok(represent.run_detail(admin().get_run(run_id)), "The run was asked to stop.")
+
+
+@blueprint.operation(
+    "POST", "/runs/<run_id>/actions/rerun", needs_role=Role.ADMIN, takes=NoBody, gives=RunStarted, fails=(409,)
+)
+def rerun(_nothing: dict[str, Any], run_id: str) -> dict[str, Any]:
+    """Runs the same job again, now."""
+    old = admin().get_run(run_id)
+    new_id = admin().run_now(old.job_id, actor=access.actor(), reason=f"again, after {run_id}")
+    record("run.rerun", run_id, after={"run_id": new_id})
+    return ok({"manual_job_id": new_id, "run_id": new_id}, f"'{old.job_id}' was started again.")

@@ -1,0 +1,89 @@
+"""THE PAGES: server-rendered and read-only; every change they offer is a request to the API under /api/v1.
+
+The web process serves them and reads the ledger directly, so that they stay up when the scheduler is down. They work
+without JavaScript; `live.js` makes them live.
+"""
+
+from flask import Blueprint, Flask, Response, current_app, make_response, redirect, render_template, request, url_for
+from sqlalchemy.exc import DBAPIError
+from werkzeug.exceptions import HTTPException
+
+from whalefall.app import access, headers
+from whalefall.app.api.errors import Problem, respond_to_http_error
+from whalefall.app.language import translate
+from whalefall.app.pages import accounts, assets, dashboard, entrance, job, runs, scheduler, show
+from whalefall.app.roles import needed_by
+from whalefall.app.state import app_state
+from whalefall.errors import WhalefallError
+from whalefall.scheduler.errors import JobNotFound, RunNotFound
+
+_PARTS = (assets, entrance, dashboard, scheduler, job, runs, accounts)
+
+
+def register(app: Flask) -> None:
+    """Registers every page; `/` and the 404 page only in the built-in application."""
+    blueprint = Blueprint("whalefall_pages", __name__, template_folder="../templates")
+    blueprint.before_request(_guard)
+    blueprint.context_processor(show.context)
+    blueprint.register_error_handler(Problem, _show_problem)
+    blueprint.register_error_handler(HTTPException, _show_http_error)
+    blueprint.register_error_handler(WhalefallError, _show_whalefall_error)
+    blueprint.register_error_handler(DBAPIError, _show_database_error)
+    for part in _PARTS:
+        part.add_to(blueprint)
+    with app.app_context():
+        is_builtin = app_state().is_builtin
+    if is_builtin:
+        entrance.add_root(blueprint)
+        app.register_error_handler(HTTPException, _show_http_error)
+    app.register_blueprint(blueprint)
+
+
+def _guard() -> Response | None:
+    """Like the API's guard, but a visitor who is nobody is shown the way in."""
+    needed = needed_by(current_app.view_functions.get(request.endpoint or ""))
+    who = access.identity()
+    if needed and request.method in access.SAFE_METHODS and not who.role.may(needed) and who.by != "session":
+        here = request.full_path.rstrip("?")
+        return redirect(url_for("whalefall_pages.login", next=here))  # type: ignore[return-value]  # Flask's redirect
+    access.guard()
+    return None
+
+
+def _show_problem(problem: Problem) -> Response:
+    response = _error_page(problem.failure.status, problem.failure.message)
+    response.headers.update(problem.headers)
+    return response
+
+
+def _show_http_error(error: HTTPException) -> Response:
+    if error.response is not None or (error.code or 500) < 400 or headers.is_our_api_path(request.path):
+        return respond_to_http_error(error)
+    status = error.code or 500
+    sentences = {
+        404: translate("There is no page at this address."),
+        405: translate("This address does not know the method."),
+        413: translate("That was too much at once."),
+        500: translate("Something broke on our side. The log has the details under this request id."),
+    }
+    response = _error_page(status, sentences.get(status) or error.description or "")
+    response.headers.update({name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")})
+    return response
+
+
+def _show_whalefall_error(error: WhalefallError) -> Response:
+    return _error_page(404 if isinstance(error, JobNotFound | RunNotFound) else 503, str(error))
+
+
+def _show_database_error(error: DBAPIError) -> Response:
+    current_app.logger.error("the database refused: %s", error.orig)
+    return _error_page(503, translate("The database does not answer right now. Try again in a few seconds."))
+
+
+def _error_page(status: int, sentence: str) -> Response:
+    """Rendered with as little as can be: the database may be what is broken."""
+    try:
+        context = show.context()
+    except (DBAPIError, WhalefallError, Problem):
+        context = show.bare_context()
+    return make_response(render_template("whalefall/error.html", status=status, sentence=sentence, **context), status)

@@ -1,0 +1,55 @@
+"""/dashboard: what runs, how the machine is, what happened lately. /processes/NAME: one process and its last lines."""
+
+import socket
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flask import Blueprint, current_app, render_template
+from flask.typing import ResponseReturnValue
+
+from whalefall import scheduler
+from whalefall.app import processes
+from whalefall.app.api.health import scheduler_health
+from whalefall.app.api.processes import from_supervisor
+from whalefall.app.roles import Role, needs
+from whalefall.app.store import samples
+from whalefall.app.store.engine import engine
+from whalefall.errors import ControlError
+
+_SHOWN = timedelta(hours=1)
+_RECENT_RUNS = 12
+
+
+def add_to(blueprint: Blueprint) -> None:
+    """Registers the pages."""
+    blueprint.add_url_rule("/dashboard", "dashboard", dashboard)
+    blueprint.add_url_rule("/processes/<name>", "process", process)
+
+
+@needs(Role.VIEW)
+def dashboard() -> ResponseReturnValue:
+    """The first page after the login."""
+    try:
+        status, unavailable = processes.status(), ""
+    except ControlError as error:
+        status, unavailable = None, str(error)
+    host = samples.since(engine(), datetime.now(UTC) - _SHOWN, socket.gethostname())
+    return render_template(
+        "whalefall/dashboard.html",
+        status=status,
+        unavailable=unavailable,
+        own=processes.usage(status["supervisor"]["pid"], alone=True) if status else None,
+        health=scheduler_health(),
+        host=host,
+        newest=host[-1] if host else None,
+        runs=scheduler.of(current_app).admin.list_runs(limit=_RECENT_RUNS).runs,
+    )
+
+
+@needs(Role.VIEW)
+def process(name: str) -> ResponseReturnValue:
+    """One process with its last lines."""
+    status: dict[str, Any] = from_supervisor(processes.status)
+    found = [instance for instance in status["instances"] if name in (instance["name"], instance["service"])]
+    lines = from_supervisor(lambda: processes.last_lines(name, 200))
+    return render_template("whalefall/process.html", name=name, instances=found, lines=lines)
