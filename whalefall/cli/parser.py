@@ -1,6 +1,7 @@
 """The command line's shape: one table of commands, held to `docs/reference/cli.md` by a test."""
 
 import argparse
+import difflib
 import importlib
 import re
 from collections.abc import Callable, Sequence
@@ -18,7 +19,8 @@ class _Parser(argparse.ArgumentParser):
     """argparse's errors as ours: one line, with the nearest known word, exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{_with_hint(message, self)}. See: {self.prog} --help")
+        hint = _with_hint(message, self)
+        raise UsageError(f"{hint}{'' if hint.endswith('?') else '.'} See: {self.prog} --help")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -149,8 +151,6 @@ def _command_parser(parser: argparse.ArgumentParser, command: str) -> argparse.A
 
 def _with_hint(message: str, parser: argparse.ArgumentParser) -> str:
     """argparse's sentence, in our words where it is one that people meet often."""
-    import difflib
-
     if match := re.match(r"argument COMMAND: invalid choice: '([^']*)'", message):
         near = difflib.get_close_matches(match[1], command_names(), 1)
         return f"there is no command '{match[1]}'" + (f", did you mean '{near[0]}'?" if near else "")
@@ -158,7 +158,7 @@ def _with_hint(message: str, parser: argparse.ArgumentParser) -> str:
         return "a command is missing, for example `whalefall serve`"
     if match := re.match(r"unrecognized arguments: (\S+)", message):
         flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001
-        near = difflib.get_close_matches(match[1].partition("=")[0], flags, 1)
         what = "option" if match[1].startswith("-") else "argument"
+        near = difflib.get_close_matches(match[1].partition("=")[0], flags, 1) if what == "option" else []
         return f"{parser.prog} has no {what} '{match[1]}'" + (f", did you mean '{near[0]}'?" if near else "")
     return message

@@ -111,6 +111,8 @@ def _environment(service: Service, number: int) -> Environment:
     environment = dict(world.environment)
     if "PYTHONUNBUFFERED" not in environment:
         put(environment, {"PYTHONUNBUFFERED": "1"}, "default")  # a line is seen when it is written, as under honcho
+    if world.front and "WHALEFALL_URL" not in environment:
+        put(environment, {"WHALEFALL_URL": _public_url(world)}, "default")  # their own PORT is not what people type
     if service.secret:
         put(environment, {"SECRET_KEY": service.secret}, "generated")
     if world.app and "WHALEFALL_APP" not in environment:
@@ -124,6 +126,13 @@ def _environment(service: Service, number: int) -> Environment:
         socket = world.run_dir / f"{role.name}.{number}.gunicorn.ctl"
         put(environment, {"GUNICORN_CMD_ARGS": roles.gunicorn_cmd_args(role, plain(environment), socket)}, "role")
     return environment
+
+
+def _public_url(world: World) -> str:
+    settings = world.settings
+    host = "localhost" if settings.host in ("0.0.0.0", "::", "127.0.0.1", "::1") else settings.host  # noqa: S104
+    scheme, port, usual = ("https", settings.tls_port, 443) if settings.tls_certificate else ("http", settings.port, 80)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}{'' if port == usual else f':{port}'}"
 
 
 def _by_role(service: Service, number: int) -> dict[str, str]:

@@ -47,6 +47,20 @@ def test_the_schedulers_part_is_not_forwarded_when_there_is_none(scene: Scene) -
     assert web.command.argv[-1] == "whalefall.app.wsgi:application"
 
 
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({}, "http://localhost:5000"),
+        ({"PORT": "80"}, "http://localhost"),
+        ({"HOST": "127.0.0.2"}, "http://127.0.0.2:5000"),
+        ({"WHALEFALL_URL": "https://example.org"}, "https://example.org"),
+    ],
+)
+def test_every_process_knows_the_public_address(scene: Scene, environ: dict[str, str], url: str) -> None:
+    found = scene.setting(**environ).instances()
+    assert {each.command.env["WHALEFALL_URL"] for each in found.values()} == {url}
+
+
 def test_enable_scheduler_is_the_roles_to_give(scene: Scene) -> None:
     scene.procfile(PLAIN).write(".env", "ENABLE_SCHEDULER=true\n").setting(ENABLE_SCHEDULER="yes")
     scene.write("pyproject.toml", '[tool.whalefall.services.worker]\nenv = { ENABLE_SCHEDULER = "true" }\n')
