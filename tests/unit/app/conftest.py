@@ -97,8 +97,14 @@ class Visitor:
         if self.token and method not in ("GET", "HEAD") and "X-CSRFToken" not in headers:
             headers["X-CSRFToken"] = self.token
         environ = self.environ | options.pop("environ", {})
-        return self.client.open(
-            path, method=method, headers=headers, environ_overrides=environ, base_url=self.base_url, **options
+        return self.client.open(  # buffered: a file that is sent is closed again
+            path,
+            method=method,
+            headers=headers,
+            environ_overrides=environ,
+            base_url=self.base_url,
+            buffered=True,
+            **options,
         )
 
     def get(self, path: str, **options: Any) -> Any:

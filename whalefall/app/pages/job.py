@@ -7,7 +7,7 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
 from whalefall.app.api import represent
-from whalefall.app.pages.scheduler import admin, row_of
+from whalefall.app.pages.scheduler import admin, rows_of
 from whalefall.app.roles import Role, needs
 from whalefall.scheduler.errors import InvalidTrigger
 
@@ -31,7 +31,7 @@ def show_job(job_id: str) -> ResponseReturnValue:
     return render_template(
         "whalefall/job.html",
         job=job,
-        row=row_of(job),
+        row=rows_of([job])[0],
         runs=page.runs,
         next_page=page.next,
         trigger=represent.trigger_text(job),

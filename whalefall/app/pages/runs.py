@@ -3,7 +3,7 @@
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
-from whalefall.app.pages.scheduler import admin, row_of
+from whalefall.app.pages.scheduler import admin, rows_of
 from whalefall.app.roles import Role, needs
 from whalefall.scheduler.core.runs import RunState, Source
 from whalefall.scheduler.errors import JobNotFound
@@ -37,7 +37,7 @@ def show_run(run_id: str) -> ResponseReturnValue:
     """One run; live while it runs."""
     run = admin().get_run(run_id)
     try:
-        row = row_of(admin().get_job(run.job_id))
+        row = rows_of([admin().get_job(run.job_id)])[0]
     except JobNotFound:
         row = None
     return render_template("whalefall/run.html", run=run, row=row)

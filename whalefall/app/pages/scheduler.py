@@ -1,6 +1,7 @@
 """/scheduler: the strip, what needs attention, what runs now, and the jobs."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
@@ -10,7 +11,10 @@ from flask.typing import ResponseReturnValue
 
 from whalefall import scheduler
 from whalefall.app.roles import Role, needs
-from whalefall.scheduler import JobAdmin, JobView, RunView
+from whalefall.app.store import results
+from whalefall.app.store.engine import engine
+from whalefall.app.store.results import Result
+from whalefall.scheduler import JobAdmin, JobView
 
 DOTS = 20
 JOBS_PER_PAGE = 100
@@ -23,10 +27,10 @@ class JobRow:
     """A job with its last results, the newest last."""
 
     job: JobView
-    runs: tuple[RunView, ...]
+    runs: tuple[Result, ...]
 
     @property
-    def last(self) -> RunView | None:
+    def last(self) -> Result | None:
         """The newest run."""
         return self.runs[-1] if self.runs else None
 
@@ -58,7 +62,7 @@ class Attention:
     kind: str
     job: JobView
     detail: str = ""
-    run: RunView | None = None
+    run: Result | None = None
 
 
 def add_to(blueprint: Blueprint) -> None:
@@ -80,7 +84,7 @@ def show_scheduler() -> ResponseReturnValue:
     pages = max(1, -(-len(matching) // JOBS_PER_PAGE))
     page = min(max(request.args.get("page", 1, type=int), 1), pages)
     shown = matching[(page - 1) * JOBS_PER_PAGE : page * JOBS_PER_PAGE]
-    rows = [row_of(job) for job in shown]
+    rows = rows_of(shown)
     return render_template(
         "whalefall/scheduler.html",
         health=admin().health(),
@@ -96,9 +100,10 @@ def show_scheduler() -> ResponseReturnValue:
     )
 
 
-def row_of(job: JobView) -> JobRow:
-    """The job with its last results."""
-    return JobRow(job, tuple(reversed(admin().list_runs(job_id=job.id, limit=DOTS).runs)))
+def rows_of(jobs: Sequence[JobView]) -> list[JobRow]:
+    """The jobs with their last results."""
+    found = results.last_results(engine(), [job.id for job in jobs], DOTS)
+    return [JobRow(job, found[job.id]) for job in jobs]
 
 
 def needs_attention(row: JobRow) -> list[Attention]:
@@ -117,6 +122,5 @@ def needs_attention(row: JobRow) -> list[Attention]:
 
 
 def counts_of_today() -> Counter[str]:
-    """Runs since midnight UTC by what they mean: succeeded, failed, missed, skipped."""
-    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return Counter(getattr(admin(), "count_since", lambda _: {})(midnight))
+    """What became of the instants since midnight UTC."""
+    return results.counts_since(engine(), datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
