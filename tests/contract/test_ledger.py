@@ -471,7 +471,7 @@ class TestPeople:
     def test_a_manual_run_remembers_who_and_why_and_its_arguments(self, ledger: Ledger) -> None:
         run_id = ledger.run_now("tidy", actor="ada", args={"x": 5}, reason="demo", dedupe=None)
         run = ledger.run(run_id)
-        assert (run.source, run.created_by, run.reason, run.args) == ("manual", "ada", "demo", {"x": 5})
+        assert (run.source, run.created_by, run.note, run.args) == ("manual", "ada", "demo", {"x": 5})
         [claimed] = claim(ledger, lead(ledger))
         assert claimed.kwargs == {"x": 5}
 

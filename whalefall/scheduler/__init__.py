@@ -11,6 +11,7 @@ This room knows no pages, no planner and no supervisor.
 """
 
 from whalefall.scheduler.admin import JobAdmin
+from whalefall.scheduler.errors import LedgerUnavailable
 from whalefall.scheduler.extension import Scheduler
 from whalefall.scheduler.running import RunCancelled, current_run
 from whalefall.scheduler.state import SchedulerState, of
@@ -20,6 +21,7 @@ from whalefall.scheduler.worker import start_worker, stop_worker
 __all__ = [
     "JobAdmin",
     "JobView",
+    "LedgerUnavailable",
     "ReloadReport",
     "RunCancelled",
     "RunPage",

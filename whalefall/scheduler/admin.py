@@ -9,6 +9,7 @@ from whalefall.scheduler.core.triggers import TriggerError, TriggerSpec, build_t
 from whalefall.scheduler.errors import InvalidArguments, InvalidTrigger, JobConflict
 from whalefall.scheduler.functions import check_arguments
 from whalefall.scheduler.ledger.history import Wanted
+from whalefall.scheduler.ledger.ledger import refuse_broken
 from whalefall.scheduler.ledger.records import JobRecord
 from whalefall.scheduler.state import SchedulerState
 from whalefall.scheduler.views import JobView, ReloadReport, RunPage, RunView, SchedulerHealth
@@ -170,6 +171,7 @@ class JobAdmin:
     def _check(self, record: JobRecord, args: object) -> None:
         if not isinstance(args, Mapping) or not all(isinstance(name, str) for name in args):
             raise InvalidArguments("The arguments of a run are an object: names and values.")
+        refuse_broken(record)
         try:
             function = self._state.function(record.job_id, record.func_ref)
         except Exception as error:

@@ -92,9 +92,15 @@ class Performer:
 def ending_of(context: running.RunContext, state: RunState, error: str = "") -> Ending:
     """The ending of this attempt, with the retry that its job wishes."""
     run, policies = context.claimed.run, context.claimed.policies
-    ending = Ending(run.run_id, run.attempt, state, error[-_ERROR_MAX:].replace("\0", ""), context.output.text())
-    if state is RunState.CANCELLED:
-        return replace(ending, reason="cancelled while it ran")
+    ending = Ending(
+        run_id=run.run_id,
+        attempt=run.attempt,
+        state=state,
+        error=error[-_ERROR_MAX:].replace("\0", ""),
+        output=context.output.text(),
+        progress=context.progress,
+        progress_text=context.progress_text,
+    )
     if context.cancelled.is_set():
         return ending
     return replace(ending, retry_in_s=retry_delay_s(policies, state=state, attempt=run.attempt, run_id=run.run_id))

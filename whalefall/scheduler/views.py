@@ -62,6 +62,7 @@ class RunView:
     created_by: str
     reason: str
     # beyond the contract
+    note: str = ""  # why a person asked for it; `reason` shows it too, unless there is a reason for how it ended
     claimed_by: str = ""
     fired_by: str = ""
     fired_term: int | None = None

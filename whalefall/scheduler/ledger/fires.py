@@ -67,6 +67,7 @@ def run_row(record: JobRecord, *, now: datetime, **values: Any) -> dict[str, Any
         "args": None,
         "created_at": now,
         "created_by": "",
+        "note": "",
         "fired_by": "",
         "fired_term": None,
         "attempt": 0,

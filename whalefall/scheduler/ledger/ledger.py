@@ -254,10 +254,7 @@ class Ledger:
         """Queues a run. With a dedupe key that was used before, answers that run instead."""
         with self.writing() as connection:
             record = _found(jobs.hold(connection, job_id), job_id)
-            if record.broken_reason:
-                raise JobConflict(
-                    f"Job {job_id!r} is broken and cannot run: {record.broken_reason.strip().splitlines()[-1]}"
-                )
+            refuse_broken(record)
             if dedupe:
                 known = history.with_dedupe(connection, job_id, dedupe)
                 if known is not None:
@@ -271,7 +268,7 @@ class Ledger:
                 not_before=now,
                 args=args,
                 created_by=actor,
-                reason=reason,
+                note=reason,
             )
             row["dedupe"] = dedupe or row["run_id"]
             fires.insert_new(connection, [row])
@@ -333,6 +330,14 @@ class Ledger:
             return history.prune(connection, job_id, retention)
 
 
+def refuse_broken(record: JobRecord) -> None:
+    """Raises JobConflict for a job that is in quarantine."""
+    if record.broken_reason:
+        raise JobConflict(
+            f"Job {record.job_id!r} is broken and cannot run: {record.broken_reason.strip().splitlines()[-1]}"
+        )
+
+
 def _found(record: JobRecord | None, job_id: str) -> JobRecord:
     if record is None:
         raise JobNotFound(job_id)
@@ -347,8 +352,9 @@ def _sentences() -> Iterator[None]:
     except (OperationalError, PoolTimeout) as error:
         raise LedgerUnavailable(_explain(str(getattr(error, "orig", error)))) from error
     except DBAPIError as error:
-        if error.connection_invalidated or "read-only transaction" in str(error.orig):
-            raise LedgerUnavailable(_explain(str(error.orig))) from error
+        text = str(error.orig)
+        if error.connection_invalidated or any(sign in text for sign, _ in _EXPLANATIONS):
+            raise LedgerUnavailable(_explain(text)) from error
         raise
 
 
@@ -359,7 +365,7 @@ _EXPLANATIONS = (
     ("database or disk is full", "the disk is full"),
     ("disk I/O error", "the disk gave an error"),
     ("not a database", "the file is no SQLite database, or it is damaged: restore it from a backup"),
-    ("malformed", "the SQLite file is damaged: restore it from a backup"),
+    ("disk image is malformed", "the SQLite file is damaged: restore it from a backup"),
     ("read-only transaction", "the PostgreSQL server is in recovery or read-only; the scheduler needs the primary"),
     ("recovery", "the PostgreSQL server is starting up or in recovery"),
     ("lock timeout", "somebody holds a lock in PostgreSQL for longer than 5 s"),

@@ -77,6 +77,7 @@ class RunRecord:
     args: dict[str, Any] | None
     created_at: datetime
     created_by: str
+    note: str
     fired_by: str
     fired_term: int | None
     attempt: int
@@ -146,6 +147,8 @@ class Ending:
     output: str = ""
     retry_in_s: float | None = None  # back to the queue instead of a final state
     reason: str = ""
+    progress: float | None = None
+    progress_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

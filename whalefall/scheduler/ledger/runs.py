@@ -19,6 +19,8 @@ from whalefall.scheduler.ledger.dialects import chunks, clock, clock_after
 from whalefall.scheduler.ledger.records import ClaimedRun, Ending, Peek, RunRecord, Sign, Tenure, run_record
 from whalefall.scheduler.ledger.schema import attempt, job, run
 
+_BY_WHOM = literal("cancelled by ") + run.c.cancelled_by + literal(" while it ran")
+
 
 def peek(connection: Connection, holder: str) -> Peek:
     """What the loop needs to know, in one query over three small indexes."""
@@ -255,8 +257,9 @@ def _final(ending: Ending) -> dict[str, Any]:
         "lease_until": None,
         "error": ending.error,
         "output": ending.output,
-        "reason": ending.reason,
-        **({"progress": 1.0} if ending.state == RunState.SUCCEEDED else {}),
+        "reason": _BY_WHOM if ending.state is RunState.CANCELLED else ending.reason,
+        "progress": 1.0 if ending.state is RunState.SUCCEEDED else ending.progress,
+        "progress_text": ending.progress_text,
     }
 
 
@@ -307,6 +310,8 @@ def _after_crash(connection: Connection, row: Any, why: str) -> tuple[str, RunSt
         output=row["output"],
         retry_in_s=0.0 if again else None,
         reason=f"lost: {why}",
+        progress=row["progress"],
+        progress_text=row["progress_text"],
     )
     finish(connection, row["claimed_by"], [ending])
     return ending.run_id, RunState.QUEUED if again else RunState.LOST

@@ -89,6 +89,7 @@ run = Table(
     Column("args", Json),  # of a manual run: replaces the job's keyword arguments of the same names
     Column("created_at", Instant, nullable=False),
     Column("created_by", Text, nullable=False),
+    Column("note", Text, nullable=False),  # why a person asked for it; `reason` is why it ended as it did
     Column("fired_by", Text, nullable=False),
     Column("fired_term", BigInteger),
     Column("attempt", Integer, nullable=False),

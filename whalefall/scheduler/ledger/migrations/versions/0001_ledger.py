@@ -83,6 +83,7 @@ def _run() -> None:
         Column("args", _JSON),
         Column("created_at", Instant, nullable=False),
         Column("created_by", Text, nullable=False),
+        Column("note", Text, nullable=False),
         Column("fired_by", Text, nullable=False),
         Column("fired_term", BigInteger),
         Column("attempt", Integer, nullable=False),
