@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.ledgers import (
+    age,
     bring_in,
     declared,
     end_lease,
@@ -554,14 +555,7 @@ class TestVerify:
     def aged(self, ledger: Ledger, minutes: int = 10) -> None:
         """A job that has existed for a while, with its history of schedules."""
         bring_in(ledger, declared("tidy"))
-        rewind(ledger, "tidy", timedelta(minutes=minutes))
-        record = ledger.job("tidy")
-        with ledger.writing() as connection:
-            from whalefall.scheduler.ledger import jobs
-            from whalefall.scheduler.ledger.schema import event
-
-            connection.execute(event.delete())
-            jobs.note_schedule(connection, record, since=record.anchor, actor="a test", why="aged")
+        age(ledger, "tidy", timedelta(minutes=minutes))
 
     def test_a_sound_ledger_has_no_problem(self, ledger: Ledger) -> None:
         self.aged(ledger)

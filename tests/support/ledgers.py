@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import text, update
 
 from whalefall.scheduler.declaration import Declaration, Labels, declare
-from whalefall.scheduler.ledger import Ledger
+from whalefall.scheduler.ledger import Ledger, jobs
 from whalefall.scheduler.ledger.engine import make_engine
 from whalefall.scheduler.ledger.reconcile import Code, Reconciled
 from whalefall.scheduler.ledger.records import Tenure
-from whalefall.scheduler.ledger.schema import job, lease, run
+from whalefall.scheduler.ledger.schema import event, job, lease, run
 
 A_MINUTE = timedelta(minutes=1)
 
@@ -59,6 +59,15 @@ def rewind(ledger: Ledger, job_id: str, by: timedelta) -> None:
             .where(job.c.job_id == job_id)
             .values(next_fire_at=record.next_fire_at - by, anchor=record.anchor - by)
         )
+
+
+def age(ledger: Ledger, job_id: str, by: timedelta) -> None:
+    """As if the job had been declared `by` ago and nobody had been there since; what `verify` expects goes back too."""
+    rewind(ledger, job_id, by)
+    record = ledger.job(job_id)
+    with ledger.writing() as connection:
+        connection.execute(event.delete().where(event.c.job_id == job_id))
+        jobs.note_schedule(connection, record, since=record.anchor, actor="a test", why="aged")
 
 
 def end_lease(ledger: Ledger) -> None:
