@@ -1,0 +1,191 @@
+"""The main job on real input: one command brings up Nginx, web and scheduler, and keeps them up."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from tests.support.deployment import Deployment, body
+from tests.support.supervised import alive
+from tests.support.waiting import wait_until
+
+HEALTH = "/api/v1/health/basic"
+JOBS = "/api/v1/scheduler/jobs"
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    with Deployment(tmp_path) as running:
+        yield running.until_ready()
+
+
+def test_both_addresses_answer_200_fifty_times_in_a_row_through_nginx(deployment: Deployment) -> None:
+    answers = [(deployment.get(HEALTH), deployment.get(JOBS)) for _ in range(50)]
+    assert {(health.status_code, jobs.status_code) for health, jobs in answers} == {(200, 200)}
+    assert all(answer.headers["Server"].startswith("nginx") for pair in answers for answer in pair)
+    jobs = body(answers[-1][1])["data"]
+    assert "sample_host" in [job["id"] for job in jobs]
+
+
+def test_the_web_socket_itself_says_409_and_why(deployment: Deployment) -> None:
+    answer = requests.get(f"http://127.0.0.1:{deployment.web_port}{JOBS}", timeout=30)
+    assert answer.status_code == 409
+    assert "ENABLE_SCHEDULER is false" in body(answer)["message"]
+    assert requests.get(f"http://127.0.0.1:{deployment.scheduler_port}{JOBS}", timeout=30).status_code == 200
+
+
+def test_the_bare_prefix_is_redirected(deployment: Deployment) -> None:
+    answer = deployment.get("/api/v1/scheduler", allow_redirects=False)
+    assert answer.status_code == 301
+    assert answer.headers["Location"] in ("/api/v1/scheduler/", deployment.url("/api/v1/scheduler/"))
+
+
+def test_exactly_one_process_runs_a_scheduler(deployment: Deployment) -> None:
+    scheduling = deployment.processes_that_schedule()
+    assert len(scheduling) == 1
+    assert psutil.Process(scheduling[0]).ppid() == deployment.master("scheduler")
+    roles = {
+        instance: psutil.Process(row["pid"]).environ()["ENABLE_SCHEDULER"]
+        for instance, row in deployment.rows().items()
+        if not instance.startswith("nginx")  # Nginx clears its environment
+    }
+    assert roles == {"web.1": "false", "scheduler.1": "true"}
+    web_workers = psutil.Process(deployment.master("web")).children()
+    assert len(web_workers) == 2
+
+
+def test_a_built_in_job_shows_life_and_can_be_run_now(deployment: Deployment) -> None:
+    def sampled() -> bool:
+        runs = body(deployment.get("/api/v1/scheduler/runs?job_id=sample_host"))["data"]
+        return any(run["state"] == "succeeded" for run in runs)
+
+    wait_until(sampled, "sample_host has succeeded", 60, deployment.output)
+
+
+@pytest.mark.parametrize("service", ["web", "scheduler", "nginx"])
+def test_a_killed_master_comes_back_and_no_client_notices(deployment: Deployment, service: str) -> None:
+    pid, before = deployment.master(service), deployment.tree()
+    failures: list[str] = []
+    statuses: list[int] = []
+    done = threading.Event()
+
+    def ask_all_the_time() -> None:
+        while not done.is_set():
+            for path in (HEALTH, JOBS):
+                try:
+                    statuses.append(deployment.get(path).status_code)
+                except requests.RequestException as error:
+                    failures.append(str(error))
+
+    clients = [threading.Thread(target=ask_all_the_time) for _ in range(3)]
+    for client in clients:
+        client.start()
+    try:
+        wait_until(lambda: len(statuses) > 20, "clients are busy")
+        os.kill(pid, signal.SIGKILL)
+        deployment.until_replaced(service, pid)
+        seen = len(statuses)
+        wait_until(lambda: len(statuses) > seen + 20, "clients go on", explain=deployment.output)
+    finally:
+        done.set()
+        for client in clients:
+            client.join(60)
+    assert not failures
+    assert set(statuses) == {200}
+    wait_until(lambda: len(deployment.processes_that_schedule()) == 1, "one scheduler is left")
+    orphans = [process for process in before if process.pid != pid and alive(process.pid)]
+    if service != "web":  # the old generation of the killed service is gone, the others are untouched
+        wait_until(
+            lambda: len([p for p in orphans if alive(p.pid)]) == len(before) - _size(service),
+            f"the old {service} is gone",
+            explain=deployment.output,
+        )
+
+
+def _size(service: str) -> int:
+    """Processes of one generation: the master and its workers."""
+    return {"web": 3, "scheduler": 2, "nginx": 1 + (os.cpu_count() or 1)}[service]
+
+
+def test_all_three_masters_killed_in_turn_leave_nothing_on_a_port(deployment: Deployment) -> None:
+    for service in ("web", "scheduler", "nginx"):
+        pid = deployment.master(service)
+        os.kill(pid, signal.SIGKILL)
+        deployment.until_replaced(service, pid)
+        assert deployment.get(JOBS).status_code == 200
+    assert deployment.stop() == 0
+    for port in (deployment.port, deployment.web_port, deployment.scheduler_port):
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_ends_with_0_and_leaves_no_process(deployment: Deployment, number: int) -> None:
+    assert deployment.stop(number) == 0
+    said = deployment.output()
+    order = [said.index(f"{name}.1 has stopped") for name in ("nginx", "web")]
+    assert order == sorted(order), "Nginx drains before web stops"
+
+
+def test_status_logs_restart_and_stop_by_the_command_line(deployment: Deployment) -> None:
+    table = deployment.whalefall("status")
+    assert table.returncode == 0
+    assert all(f"{name}.1" in table.stdout for name in ("nginx", "web", "scheduler"))
+    pid = deployment.master("web")
+    assert deployment.whalefall("restart", "web").returncode == 0
+    assert deployment.master("web") != pid
+    assert "Listening at" in deployment.whalefall("logs", "web").stdout
+    assert deployment.whalefall("health").returncode == 0
+    assert deployment.whalefall("stop").returncode == 0
+    assert deployment.wait() == 0
+    assert deployment.whalefall("health").returncode == 1
+
+
+BURNER = """
+import pathlib, time
+from flask import Flask
+from whalefall import Scheduler
+from whalefall.app import install
+
+app = Flask(__name__)
+app.secret_key = "burner"
+scheduler = Scheduler(app)
+
+@scheduler.task("interval", id="burn", seconds=3600)
+def burn():
+    "Keeps a processor busy for seconds."
+    here = pathlib.Path(__file__).parent
+    (here / "burning").write_text("yes")
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        sum(range(1000))
+    (here / "burnt").write_text("yes")
+
+@scheduler.task("date", id="light", run_date="2020-01-01T00:00:00", catch_up="last")
+def light():
+    burn()
+
+install(app)
+"""
+
+
+def test_while_a_job_burns_cpu_the_dashboard_keeps_answering(tmp_path: Path) -> None:
+    (tmp_path / "burner.py").write_text(BURNER)
+    (tmp_path / "Procfile").write_text(
+        "nginx: python -m whalefall nginx\nweb: python -m whalefall web\nscheduler: python -m whalefall scheduler\n"
+    )
+    with Deployment(tmp_path, "burner:app") as deployment:
+        deployment.until_ready()
+        wait_until((tmp_path / "burning").exists, "the job burns", 60, deployment.output)
+        answered = 0
+        while not (tmp_path / "burnt").exists():
+            assert deployment.get("/dashboard").status_code == 200
+            answered += 1
+        assert answered >= 10, "the dashboard was answered again and again while the job burnt"
+        assert deployment.stop() == 0
