@@ -80,6 +80,12 @@ class Settings:
     port: int = _setting(
         "PORT", 5000, _integer(1, _PORT_MAX), "The public port, and the base of the others (foreman's rule)."
     )
+    public_url: str = _setting(
+        "WHALEFALL_URL",
+        "",
+        str,
+        "The address that people type, for links in messages; empty makes it from HOST and PORT.",
+    )
     web_listen: str = _setting("WEB_LISTEN", "127.0.0.1:5001", parse_address, "Where Nginx reaches the web Gunicorn.")
     scheduler_listen: str = _setting(
         "SCHEDULER_LISTEN", "127.0.0.1:5002", parse_address, "Where Nginx reaches the scheduler Gunicorn."
