@@ -57,8 +57,17 @@ def test_the_reference_explains_nothing_that_is_not_there() -> None:
 
 # Other people's conventions, and what the supervisor gives to its own children.
 NOT_SETTINGS = {
-    *("PATH", "XDG_RUNTIME_DIR", "PYTHONPATH", "GUNICORN_CMD_ARGS", "HONCHO_PROCESS_NAME", "NOTIFY_SOCKET"),
-    *("PS", "WHALEFALL_LIFE", "WHALEFALL_DIRECT", "NGINX", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"),
+    *("PATH", "XDG_RUNTIME_DIR", "GUNICORN_CMD_ARGS", "HONCHO_PROCESS_NAME", "NOTIFY_SOCKET", "NO_COLOR"),
+    *(
+        "FLASK_RUN_FROM_CLI",
+        "PS",
+        "WHALEFALL_LIFE",
+        "WHALEFALL_DIRECT",
+        "NGINX",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "LISTEN_FDNAMES",
+    ),
 }
 
 
@@ -66,6 +75,6 @@ def test_no_variable_is_read_behind_the_tables_back() -> None:
     """A setting that is not in the table is one that nobody can find."""
     found: set[str] = set()
     for path in (ROOT / "whalefall").rglob("*.py"):
-        found |= set(re.findall(r"environ(?:\.get\(|\[)\s*\"([A-Z_]+)\"", path.read_text()))
-    assert "PATH" in found
+        found |= set(re.findall(r"os\.environ(?:\.get\(|\[)\s*\"([A-Z_]+)\"", path.read_text()))
+    assert "XDG_RUNTIME_DIR" in found  # or the pattern has gone blind
     assert found - set(ROWS) - NOT_SETTINGS == set()
