@@ -1,6 +1,7 @@
 """The run that is going on: what a job may ask about itself, and tell."""
 
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,6 +31,7 @@ class RunContext:
     progress: float | None = None
     progress_text: str = ""
     connection: Connection | None = None
+    told: Callable[[float, str], None] | None = None  # in a process of its own: progress goes to the parent
 
     @property
     def run_id(self) -> str:
@@ -86,6 +88,8 @@ class CurrentRun:
         context = _context()
         context.progress = min(max(float(fraction), 0.0), 1.0)
         context.progress_text = str(text)[:_TEXT_MAX]
+        if context.told is not None:
+            context.told(context.progress, context.progress_text)
 
     def raise_if_cancelled(self) -> None:
         """Ends the run here if somebody asked for it."""

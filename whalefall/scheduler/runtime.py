@@ -8,6 +8,7 @@ import socket
 from whalefall.scheduler.checkpoints import Checkpoints
 from whalefall.scheduler.clocks import elapsed_s
 from whalefall.scheduler.executors import Executor
+from whalefall.scheduler.executors.processes import ProcessExecutor
 from whalefall.scheduler.executors.threads import ThreadExecutor
 from whalefall.scheduler.keeper import Keeper
 from whalefall.scheduler.leadership import Leadership
@@ -19,6 +20,7 @@ from whalefall.scheduler.scribe import Scribe
 from whalefall.scheduler.state import SchedulerState
 
 _START_S = 10.0  # to learn whether we lead and to turn once; a slow database may take longer, in the background
+_END_S = 1.0  # for killed processes to be gone
 _log = logging.getLogger("whalefall.scheduler")
 
 
@@ -38,7 +40,10 @@ class Runtime:
         self._ledger = ledger
         self.scribe = Scribe(ledger, self.holder, self.roster, tuning, finished=self.wake)
         perform = Performer(state.app, ledger, self.roster, self.scribe, resolve=state.resolve, checkpoints=checkpoints)
-        self.executors: dict[str, Executor] = {"thread": ThreadExecutor(tuning.threads, perform)}
+        self.executors: dict[str, Executor] = {
+            "thread": ThreadExecutor(tuning.threads, perform),
+            "process": ProcessExecutor(tuning.processes, self.roster, self.scribe, lambda: state.app_ref),
+        }
         self.loop = Loop(ledger, self.executors, tuning, holder=self.holder, reconcile=self._reconcile)
         self.keeper = Keeper(
             ledger,
@@ -81,17 +86,20 @@ class Runtime:
 
     def _cut_off(self, wait_s: float) -> None:
         run_ids = self.roster.run_ids()
+        # First end what can be ended, then give it away: an idempotent run may start elsewhere at once.
+        for run_id in run_ids:
+            context = self.roster.get(run_id)
+            if context is not None:
+                context.fenced.set()
+            self._cancel(run_id)
+        for executor in self.executors.values():
+            executor.wait_for_ended(_END_S)
         why = f"its scheduler {self.holder} stopped and could not wait longer than {wait_s:.0f} s for it"
         try:
             for run_id, state in self._ledger.hand_back(self.holder, run_ids, why):
                 _log.warning("run %s was cut off by the stop; it is %s now", run_id, state)
         except Exception:  # noqa: BLE001 - a stop goes on whatever the database says
             _log.exception("runs %s were cut off, and the ledger could not be told; the sweeper will end them", run_ids)
-        for run_id in run_ids:
-            context = self.roster.get(run_id)
-            if context is not None:
-                context.cancelled.set()
-            self._cancel(run_id)
 
     def _reconcile(self) -> None:
         self._state.reconcile()

@@ -52,6 +52,14 @@ class SchedulerState:
         return str(self.app.config.get("SCHEDULER_TIMEZONE") or self.settings.scheduler_timezone)
 
     @property
+    def app_ref(self) -> str:
+        """module:callable by which another process finds this app; empty if nobody has said so."""
+        configured = self.app.config.get("WHALEFALL_APP") or self.settings.app
+        if not configured and self.app.import_name == "whalefall.app":
+            return "whalefall.app.wsgi:application"
+        return str(configured or "")
+
+    @property
     def engine(self) -> Engine:
         """The database of the ledger, its schema up to date: an app may keep its own tables there."""
         self.ledger.prepare()

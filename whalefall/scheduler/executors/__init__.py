@@ -21,3 +21,6 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """No further starts. Does not wait."""
+
+    def wait_for_ended(self, timeout_s: float) -> None:
+        """Until the runs that were fenced off and can be killed are gone."""

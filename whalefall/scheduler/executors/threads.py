@@ -41,6 +41,9 @@ class ThreadExecutor:
     def cancel(self, run_id: str) -> None:
         """Nothing more can be done to a thread than telling its job."""
 
+    def wait_for_ended(self, timeout_s: float) -> None:
+        """A thread cannot be ended; it sees `current_run.cancelled`."""
+
     def close(self) -> None:
         with self._lock:
             self._closed = True
