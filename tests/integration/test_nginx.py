@@ -579,6 +579,28 @@ def test_a_configuration_that_nginx_refuses_keeps_the_old_one(run_dir: Path) -> 
     assert [each.name for each in path.parent.glob("*.new")] == []
 
 
+def test_the_name_of_a_configuration_tells_its_contents_and_the_certificate(run_dir: Path) -> None:
+    certificate = run_dir / "c.pem"
+    certificate.write_text("old")
+    values: dict[str, Any] = {"http": "127.0.0.1:1", "web": ["127.0.0.1:2"], "certificate": str(certificate)}
+    first = nginx.configuration_path(Site(**values), run_dir)
+    assert nginx.configuration_path(Site(**values), run_dir) == first
+    assert nginx.configuration_path(Site(**values, trusted_proxies=1), run_dir) != first
+    certificate.write_text("renewed")
+    assert nginx.configuration_path(Site(**values), run_dir) != first
+
+
+def test_only_the_newest_configurations_are_kept(run_dir: Path) -> None:
+    written = [
+        nginx.write(Site(http=f"127.0.0.1:{port}", web=["127.0.0.1:1"], version=nginx.version(BINARY)), run_dir, BINARY)
+        for port in range(2, 8)
+    ]
+    assert len(set(written)) == 6
+    left = list(written[0].parent.glob("nginx-*.conf"))
+    assert len(left) == nginx.KEPT_CONFIGURATIONS
+    assert written[-1] in left
+
+
 @pytest.mark.parametrize("path", ["/a b", "/a;b", "/a$b", "/a{b", '/a"b'])
 def test_a_path_that_nginx_cannot_hold_is_refused(path: str) -> None:
     with pytest.raises(ConfigError, match="cannot stand in an Nginx configuration"):

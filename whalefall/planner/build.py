@@ -50,12 +50,12 @@ def build(request: Request, *, dry: bool = False) -> Built:
         directories.make_run_dir(world.run_dir)
         directories.make_data_dir(world.data_dir)
     secret = _secret(world, dry=dry)
-    _write_nginx(world, layout, graces, dry=dry)
+    configuration = _nginx_configuration(world, layout, graces, dry=dry)
     notes = _notes(world, after, graces)
     instances: list[Instance] = []
     environments: dict[str, Environment] = {}
     for role in world.running_roles():
-        service = Service(world, layout, role, after[role.name], graces[role.name], secret)
+        service = Service(world, layout, role, after[role.name], graces[role.name], secret, configuration)
         for number in range(1, world.counts[role.name] + 1):
             instance, environments[f"{role.name}.{number}"], more = services.instance(service, number)
             instances.append(instance)
@@ -125,16 +125,17 @@ def _secret(world: World, *, dry: bool) -> str:
     return directories.stored_secret_key(world.data_dir) if dry else directories.secret_key(world.data_dir)
 
 
-def _write_nginx(world: World, layout: Layout, graces: Mapping[str, float], *, dry: bool) -> None:
+def _nginx_configuration(world: World, layout: Layout, graces: Mapping[str, float], *, dry: bool) -> Path:
+    """The file that our Nginx reads, tested; written unless `dry`."""
     front = world.running("nginx")
     if front is None or not front.ours or not world.nginx_binary:
-        return
+        return Path()
     site = nginx_site(world, layout, graces[front.name])
     if not dry:
-        nginx.write(site, world.run_dir, world.nginx_binary)
-        return
+        return nginx.write(site, world.run_dir, world.nginx_binary)
     with tempfile.TemporaryDirectory(prefix="whalefall-check-") as scratch:
         nginx.write(site, Path(scratch) / "run", world.nginx_binary)
+    return nginx.configuration_path(site, world.run_dir)
 
 
 def nginx_site(world: World, layout: Layout, grace_s: float) -> nginx.Site:

@@ -3,11 +3,13 @@
 Jinja2 renders: it is there already (Flask), it has includes for what locations share, and StrictUndefined turns a
 forgotten value into an error instead of a hole. `$name` stays Nginx's, which rules out string.Template.
 
-The file is written beside the old one, tested, and moved over it in one rename, so that Nginx restarts from a file that
-was good, even while a new one is being refused.
+A file is named after its contents and those of the certificate. So a reload knows whether Nginx has anything new to
+read, and an Nginx that crashes while a new file is being refused starts again from the one that was good.
 """
 
+import contextlib
 import functools
+import hashlib
 import os
 import pwd
 import re
@@ -18,12 +20,14 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-
-import jinja2
+from typing import TYPE_CHECKING
 
 import whalefall
 from whalefall.errors import ConfigError
 from whalefall.planner.directories import make_private
+
+if TYPE_CHECKING:
+    import jinja2
 
 BACKLOG = 2048  # the listeners' own; Nginx calls listen(2) again on what it inherits when its own number differs
 WORKERS_MAX = 4  # it only proxies: one worker serves thousands of connections
@@ -31,6 +35,7 @@ OPEN_FILES_MAX = 8192
 SYSTEM_DIRECTORIES = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/nginx/sbin:/opt/homebrew/bin"
 TEST_TIMEOUT_S = 20.0
 SCHEDULER_TIMEOUT_S_MAX = 30
+KEPT_CONFIGURATIONS = 3
 MAIN = "nginx.conf.template"
 
 
@@ -104,29 +109,32 @@ def make_home(run_dir: Path) -> Path:
 
 def render(site: Site, directory: Path) -> str:
     """The whole configuration. Raises ConfigError for a path that Nginx's syntax cannot hold."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates()),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 - no HTML; `quoted` and `path` know Nginx's syntax
-    )
-    environment.filters.update(quoted=_quoted, path=_path)
-    return environment.get_template(MAIN).render(_context(site, directory))
+    text: str = _template().render(_context(site, directory))
+    return text
+
+
+def configuration_path(site: Site, run_dir: Path) -> Path:
+    """Where `write` puts the configuration: the name tells its contents."""
+    digest = hashlib.sha256(render(site, home(run_dir)).encode())
+    for file in filter(None, (site.certificate, site.key)):
+        with contextlib.suppress(OSError):  # Nginx itself will say what is wrong with it
+            digest.update(Path(file).read_bytes())
+    return home(run_dir) / f"nginx-{digest.hexdigest()[:12]}.conf"
 
 
 def write(site: Site, run_dir: Path, binary: str) -> Path:
     """Renders, tests by `nginx -t`, and moves into place. Raises ConfigError with Nginx's own words."""
     directory = make_home(run_dir)
     _copy_errors(directory)
-    final = directory / "nginx.conf"
-    fresh = directory / "nginx.conf.new"
+    final = configuration_path(site, run_dir)
+    fresh = final.with_suffix(".new")
     fresh.write_text(render(site, directory), encoding="utf-8")
     try:
         test(binary, fresh)
         fresh.replace(final)
     finally:
         fresh.unlink(missing_ok=True)
+    _forget_older(directory)
     return final
 
 
@@ -172,6 +180,28 @@ def _context(site: Site, directory: Path) -> Mapping[str, object]:
         "worker_connections": min(2048, files // 2),
         "worker_processes": min(len(os.sched_getaffinity(0)), WORKERS_MAX),
     }
+
+
+@functools.cache
+def _template() -> "jinja2.Template":
+    import jinja2  # noqa: PLC0415 - `status` and `health` come by here, too, and shall be quick
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 - no HTML; `quoted` and `path` know Nginx's syntax
+    )
+    environment.filters.update(quoted=_quoted, path=_path)
+    return environment.get_template(MAIN)
+
+
+def _forget_older(directory: Path) -> None:
+    """All but the newest few: the generation that is being replaced may have to start once more."""
+    files = sorted(directory.glob("nginx-*.conf"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for old in files[KEPT_CONFIGURATIONS:]:
+        old.unlink(missing_ok=True)
 
 
 def _worker_user() -> str:

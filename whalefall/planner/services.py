@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from whalefall.errors import ConfigError
@@ -27,6 +28,7 @@ class Service:
     after: tuple[Dependency, ...]
     grace_s: float
     secret: str  # the generated SECRET_KEY, "" when one is given
+    nginx_configuration: Path
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -163,7 +165,7 @@ def _argv(service: Service, environ: Mapping[str, str]) -> tuple[tuple[str, ...]
     if not role.ours:
         return _plain_argv(service, environ)
     if role.role == "nginx":
-        return nginx.command(world.nginx_binary, nginx.home(world.run_dir) / "nginx.conf"), ()
+        return nginx.command(world.nginx_binary, service.nginx_configuration), ()
     kind: Literal["web", "scheduler"] = "web" if role.role == "web" else "scheduler"
     app = roles.DIRECT_APP if service.forwards else role.app or world.app or roles.BUILT_IN_APP
     return roles.gunicorn_argv(kind, app, service.layout.address(service.held[0]), service.grace_s), ()
