@@ -1,0 +1,39 @@
+"""Builds the image once per session, from the working tree as it is."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.container.engine import IMAGE, NOT_HERE, ROOT, Container, engine
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name == "container":
+            item.add_marker(pytest.mark.container)
+            item.add_marker(pytest.mark.timeout(600))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What was measured on the way."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    ready = engine("ready", timeout_s=500, check=False)
+    if ready.returncode == NOT_HERE:
+        pytest.skip(ready.stderr.strip())
+    assert ready.returncode == 0, ready.stderr
+    engine("build", "--tag", IMAGE, str(ROOT), timeout_s=500)
+    return IMAGE
+
+
+@pytest.fixture(scope="module")
+def plain(image: str) -> Iterator[Container]:
+    """`docker run IMAGE` and nothing more; for the tests that leave it as it was."""
+    with Container() as container:
+        yield container.until_ready()

@@ -1,0 +1,174 @@
+"""Containers for the tests, by `engine.sh`: whichever engine is there, started and always removed."""
+
+import json
+import os
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from tests.support.supervised import free_port
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+ENGINE = Path(__file__).with_name("engine.sh")
+NOT_HERE = 77  # engine.sh: no engine can be had on this machine
+IMAGE = "whalefall-test"
+READY_WITHIN_S = 60.0
+
+
+def engine(*words: str, timeout_s: float = 120.0, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Runs `engine.sh`; a failure shows what the engine said."""
+    command = ["bash", str(ENGINE), *words]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False)
+    assert not check or done.returncode == 0, f"{words} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """With the host's network the container's addresses are the host's, so each container gets its own."""
+
+    http: int
+    web: int
+    scheduler: int
+
+    @classmethod
+    def free(cls) -> "Ports":
+        return cls(free_port(), free_port(), free_port())
+
+    def options(self) -> list[str]:
+        values = {
+            "PORT": str(self.http),
+            "WEB_LISTEN": f"127.0.0.1:{self.web}",
+            "SCHEDULER_LISTEN": f"127.0.0.1:{self.scheduler}",
+        }
+        return [word for name, value in values.items() for word in ("--env", f"{name}={value}")]
+
+
+class Container:
+    """One running container. `with` removes it, whatever became of it."""
+
+    def __init__(self, *options: str, command: tuple[str, ...] = ()) -> None:
+        self.ports = Ports.free()
+        words = ["--detach", "--network", "host", *self.ports.options(), *options, IMAGE, *command]
+        self.id = engine("run", *words).stdout.split()[-1]
+        self.processes: list[psutil.Process] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        engine("rm", "--force", self.id)
+
+    # What it says
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads(engine("inspect", self.id).stdout)[0]["State"]
+        return state
+
+    def logs(self) -> str:
+        done = engine("logs", self.id, check=False)
+        return done.stdout + done.stderr
+
+    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """A command inside."""
+        return engine("exec", self.id, *words, check=check)
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """`whalefall status` inside; {} while nobody answers."""
+        done = self.run("whalefall", "status", "--json", check=False)
+        return {row["name"]: row for row in json.loads(done.stdout)["instances"]} if done.returncode == 0 else {}
+
+    def until_ready(self, timeout_s: float = READY_WITHIN_S) -> Self:
+        def ready() -> bool:
+            rows = self.rows()
+            return bool(rows) and all(row["state"] == "ready" for row in rows.values())
+
+        wait_until(ready, "all instances are ready", timeout_s, self.logs)
+        self.processes = list(self.tree())
+        return self
+
+    def get(self, path: str, port: int | None = None) -> int:
+        """The status of GET through Nginx, or at another port."""
+        url = f"http://127.0.0.1:{port or self.ports.http}{path}"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(url, timeout=10) as answer:
+                answer.read()
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+
+    # What the host sees of it
+
+    def leader(self) -> psutil.Process:
+        """The container's PID 1, by its pid on the host."""
+        return psutil.Process(self.state()["Pid"])
+
+    def tree(self) -> Iterator[psutil.Process]:
+        leader = self.leader()
+        yield leader
+        yield from leader.children(recursive=True)
+
+    def host_pid(self, pid: int) -> psutil.Process:
+        """The process that is `pid` inside."""
+        for process in self.tree():
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            if [line.split()[-1] for line in status.splitlines() if line.startswith("NSpid:")] == [str(pid)]:
+                return process
+        raise AssertionError(f"nothing in the container has the pid {pid}")
+
+    def kill(self, pid: int) -> None:
+        """SIGKILL from outside: from inside, nobody can send one to PID 1."""
+        self.host_pid(pid).send_signal(signal.SIGKILL)
+
+    def stop(self, within_s: int) -> int:
+        """The engine's stop: SIGTERM, and SIGKILL when the seconds are over. Its exit code."""
+        engine("stop", "--time", str(within_s), self.id)
+        return self.until_exited()
+
+    def until_exited(self, timeout_s: float = 30.0) -> int:
+        """Its exit code."""
+        wait_until(lambda: self.state()["Status"] == "exited", "the container has exited", timeout_s, self.logs)
+        return int(self.state()["ExitCode"])
+
+    def left(self) -> list[psutil.Process]:
+        """What still runs of the processes that ran when it became ready."""
+        return [each for each in self.processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of all processes together, in bytes. `pss` shares out what several processes map."""
+
+    pss: int
+    processes: int
+    oom_kills: int
+
+    @classmethod
+    def of(cls, container: Container) -> "Memory":
+        processes = list(container.tree())
+        pss = sum(process.memory_full_info().pss for process in processes)
+        return cls(pss, len(processes), _oom_kills(processes[0].pid))
+
+
+def _oom_kills(pid: int) -> int:
+    """How often the kernel killed something in the cgroup of `pid` for want of memory, in cgroup v1 or v2."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        number, controllers, path = line.split(":", 2)
+        for file in (
+            Path(f"/sys/fs/cgroup{path}/memory.events") if number == "0" else None,
+            Path(f"/sys/fs/cgroup/memory{path}/memory.oom_control") if "memory" in controllers else None,
+        ):
+            if file and file.exists():
+                pairs = dict(each.split() for each in file.read_text().splitlines())
+                return int(pairs["oom_kill"])
+    raise AssertionError(f"the memory cgroup of {pid} is not to be found; uid {os.geteuid()}")
