@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from whalefall.scheduler.core.cron import FIELDS
 from whalefall.scheduler.core.triggers import TriggerError, TriggerSpec, cron_of
+from whalefall.scheduler.core.words import in_words
 from whalefall.scheduler.ledger.records import JobRecord, RunRecord
 from whalefall.scheduler.views import JobView, RunView
 
@@ -39,6 +40,7 @@ def job_view(record: JobRecord, last: RunRecord | None, now: datetime) -> JobVie
         max_instances=record.policies.max_instances,
         coalesce=record.policies.catch_up != "all",
         source=source_of(record),
+        trigger_words=in_words(spec),
         paused_by=record.paused_by if paused else "",
         code_cron_expression=cron_expression(record.code_trigger) if record.code_trigger else None,
         policies=record.policies.to_json(),

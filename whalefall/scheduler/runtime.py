@@ -11,8 +11,7 @@ from whalefall.scheduler.executors import Executor
 from whalefall.scheduler.executors.processes import ProcessExecutor
 from whalefall.scheduler.executors.threads import ThreadExecutor
 from whalefall.scheduler.keeper import Keeper
-from whalefall.scheduler.leadership import Leadership
-from whalefall.scheduler.leadership.sql import SqlLease
+from whalefall.scheduler.leadership.choose import choose
 from whalefall.scheduler.loop import Loop
 from whalefall.scheduler.performing import Performer
 from whalefall.scheduler.running import Roster, capturing
@@ -47,7 +46,7 @@ class Runtime:
         self.loop = Loop(ledger, self.executors, tuning, holder=self.holder, reconcile=self._reconcile)
         self.keeper = Keeper(
             ledger,
-            self._leadership(),
+            choose(state.lock, ledger, self.holder, tuning.lease_ttl_s),
             self.holder,
             self.roster,
             tuning,
@@ -107,6 +106,3 @@ class Runtime:
     def _cancel(self, run_id: str) -> None:
         for executor in self.executors.values():
             executor.cancel(run_id)
-
-    def _leadership(self) -> Leadership:
-        return SqlLease(self._ledger, self.holder, self._state.tuning.lease_ttl_s)

@@ -52,6 +52,11 @@ class SchedulerState:
         return str(self.app.config.get("SCHEDULER_TIMEZONE") or self.settings.scheduler_timezone)
 
     @property
+    def lock(self) -> str:
+        """What decides who leads."""
+        return str(self.app.config.get("SCHEDULER_LOCK") or self.settings.scheduler_lock)
+
+    @property
     def app_ref(self) -> str:
         """module:callable by which another process finds this app; empty if nobody has said so."""
         configured = self.app.config.get("WHALEFALL_APP") or self.settings.app
