@@ -8,12 +8,13 @@ BEGIN IMMEDIATE on SQLite. Whoever comes second finds nothing to do.
 import logging
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, inspect, text
 
 from whalefall.scheduler.errors import LedgerUnavailable
 from whalefall.scheduler.ledger.engine import writing
 
 VERSION_TABLE = "wf_alembic_version"  # the user's own Alembic has the usual name
+_MIGRATIONS = Path(__file__).with_name("migrations")
 _LOCK = 0x77686C66  # "whlf": any number that nobody else uses
 _log = logging.getLogger("whalefall.scheduler.ledger")
 
@@ -25,18 +26,31 @@ def migrate(engine: Engine) -> None:
             # Others may hold the lock for as long as their migration takes; that is not an error.
             connection.exec_driver_sql("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        _upgrade(connection)
+        if _present(connection) != newest():
+            _upgrade(connection)
+
+
+def newest() -> set[str]:
+    """The last file of each branch, by its number."""
+    numbers = sorted(path.name[:4] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+    return set({number[:2]: number for number in numbers}.values())
+
+
+def _present(connection: Connection) -> set[str]:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return set()
+    return set(connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars())  # noqa: S608 - a constant
 
 
 def _upgrade(connection: Connection) -> None:
-    # Alembic is needed once per process and costs a tenth of a second: not for those who never open the ledger.
+    # Alembic is needed once per release. It costs 9 MB of memory and a tenth of a second: not in each worker for ever.
     from alembic.config import Config  # noqa: PLC0415
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
     from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("script_location", str(_MIGRATIONS))
     config.set_main_option("path_separator", "os")
     script = ScriptDirectory.from_config(config)
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
