@@ -141,6 +141,8 @@ class World:
                     self.queue.appendleft(self._spawn(life, instance))
                 case do.Signal(life=life, pid=pid):
                     self._signal_leader(life, pid)
+                case do.SignalDescendants():
+                    pass  # a request for a stack dump changes nothing
                 case do.SignalTree(life=life):
                     self._signal_heirs(life)
                 case do.KillTree(life=life):

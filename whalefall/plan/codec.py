@@ -26,7 +26,7 @@ def plan_from_json(text: str) -> Plan:
     return plan
 
 
-def _decode(kind: Any, value: Any, path: str) -> Any:  # noqa: PLR0911 - one line per kind of type
+def _decode(kind: Any, value: Any, path: str) -> Any:
     origin = typing.get_origin(kind)
     if dataclasses.is_dataclass(kind):
         return _decode_record(kind, value, path)

@@ -83,13 +83,19 @@ class StopPolicy:
     """`signal` to the leader, `grace_s` later SIGKILL to the whole tree (systemd's KillMode=mixed).
 
     `orphans` says what happens to a tree whose leader died by itself: `kill` ends it before a replacement starts;
-    `drain` starts the replacement at once and asks the survivors by `orphan_signal` to finish within `grace_s`.
+    `drain` starts the replacement at once and asks the survivors by `orphan_signal` to finish.
+    `drain_s` is what a generation has that was replaced while we run on: nothing waits for it, and cutting it short
+    would cut its clients' connections. None means `grace_s`; when everything stops, `grace_s` counts for it too.
+    `dump_signal` goes to the leader's descendants before a hung service is stopped: Python's faulthandler then writes
+    every thread's stack to the log.
     """
 
     signal: str = "TERM"
     grace_s: float = 5.0
     orphans: Literal["kill", "drain"] = "kill"
     orphan_signal: str = "TERM"
+    drain_s: float | None = None
+    dump_signal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,8 @@ class Loop:
                     trees.send([pid], signal.Signals[f"SIG{name}"])
                 case do.SignalTree(life=life, signal=name):
                     self._signal_survivors(life, signal.Signals[f"SIG{name}"])
+                case do.SignalDescendants(life=life, signal=name):
+                    self._signal_descendants(life, signal.Signals[f"SIG{name}"])
                 case do.KillTree(life=life):
                     self._kill(life)
                 case do.AskProbe(life=life, probe=probe):
@@ -247,6 +249,11 @@ class Loop:
             leaders = [o.leader for o in self.living.values() if o.leader and not o.leader_reaped]
             trees.send(trees.survivors(living.leader, leaders, self.probes.commands), number)
         self.trees_changed = True
+
+    def _signal_descendants(self, life: str, number: int) -> None:
+        leader = self.living[life].leader
+        if leader is not None:
+            trees.send(trees.members(leader) - {leader.pid}, number)
 
     def _kill(self, life: str) -> None:
         living = self.living[life]

@@ -11,6 +11,7 @@ from whalefall.supervisor.core.actions import (
     Forget,
     KillTree,
     Signal,
+    SignalDescendants,
     SignalTree,
 )
 from whalefall.supervisor.core.engine import KILLED
@@ -111,6 +112,24 @@ def test_survivors_that_do_not_finish_are_killed_after_the_grace_period():
         << says("did not finish within 5 s and is killed")
     )
     assert conversation >> TreeEmptied("a.1#1") << Forget("a.1#1")
+
+
+def test_survivors_have_their_own_time_to_drain_until_everything_stops():
+    drain = StopPolicy(orphans="drain", grace_s=5, drain_s=120)
+    conversation = running(service(stop=drain)) >> Exited(7, KILL9) << order(SignalTree) << Spawn("a.1#2")
+    conversation >> Spawned("a.1#2", 70) >> at(100) >> StopRequested("SIGTERM") << Signal("a.1#2", 70, "TERM")
+    gone(conversation, "a.1#2", 70, GOOD) >> at(104.9)
+    conversation >> at(105) << KillTree("a.1#1")
+    assert conversation >> TreeEmptied("a.1#1") << Forget("a.1#1") << Exit(0)
+
+
+def test_a_hung_service_is_asked_for_its_stacks_before_it_is_stopped():
+    hung = service(live=LIVE, stop=StopPolicy(dump_signal="USR2"))
+    conversation = running(hung)
+    for tick in (10, 20):
+        conversation >> at(tick) << order(AskProbe) >> ProbeFailed("a.1#1", "refused")
+    conversation >> at(30) << order(AskProbe) >> ProbeFailed("a.1#1", "refused")
+    assert conversation << SignalDescendants("a.1#1", "USR2") << Signal("a.1#1", 7, "TERM")
 
 
 def test_backoff_doubles_up_to_the_cap_and_is_forgotten_after_a_stable_period():

@@ -17,7 +17,9 @@ EXAMPLES = int(os.environ.get("WHALEFALL_HISTORIES", "10000"))
 
 def _web(**changes: object) -> Instance:
     options = {"ready": READY, "live": LIVE, "start_timeout_s": 10.0, "replace": "start_first"}
-    return service("web", stop=StopPolicy(orphans="drain", grace_s=4), **{**options, **changes})
+    return service(
+        "web", stop=StopPolicy(orphans="drain", grace_s=4, drain_s=120, dump_signal="USR2"), **{**options, **changes}
+    )
 
 
 def _scheduler(**changes: object) -> Instance:

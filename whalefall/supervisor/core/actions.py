@@ -32,6 +32,14 @@ class SignalTree:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalDescendants:
+    """To every process below the leader, who is alive."""
+
+    life: str
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
 class KillTree:
     """SIGKILL to every process of the life."""
 
@@ -76,4 +84,4 @@ class Exit:
     code: int
 
 
-Action = Spawn | Signal | SignalTree | KillTree | AskProbe | DropProbe | Forget | Report | Exit
+Action = Spawn | Signal | SignalTree | SignalDescendants | KillTree | AskProbe | DropProbe | Forget | Report | Exit

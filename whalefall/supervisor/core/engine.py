@@ -111,6 +111,7 @@ class Engine:
         actions: list[Action] = []
         for slot in self._all():
             slot.wanted = False
+            slot.hurry(now)
             if slot.current is None:  # nothing to wait for: what waits for its next start must not wake us any more
                 actions += slot.stop(now)
         return actions + self._advance_stop(now)

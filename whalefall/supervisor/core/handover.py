@@ -93,6 +93,11 @@ class Slot:
             self._rest(State.STOPPED, now, None)
         return actions
 
+    def hurry(self, now: float) -> None:
+        """Everything stops: no earlier generation has more time than the grace period any more."""
+        for life in self.lives():
+            life.hurry(now)
+
     def kill(self, now: float) -> list[Action]:
         self.wanted = False
         actions = self._drop_incoming(now)
@@ -155,7 +160,7 @@ class Slot:
             return []
         self.retired.append(old)
         text = f"{incoming.id} has taken over from {old.id}, which finishes what it has"
-        return [Report(text, self.instance.name), *old.stop(Ending.REQUESTED, now)]
+        return [Report(text, self.instance.name), *old.retire(now)]
 
     def _current_ended(self, life: Life, now: float) -> list[Action]:
         self.current = None

@@ -21,6 +21,7 @@ from whalefall.supervisor.core.actions import (
     KillTree,
     Report,
     Signal,
+    SignalDescendants,
     SignalTree,
     Spawn,
 )
@@ -137,6 +138,23 @@ class Life:
         probe = self.probe_at if self.probe_until is None else self.probe_until
         return min((time for time in (self.deadline, probe) if time is not None), default=None)
 
+    def retire(self, now: float) -> list[Action]:
+        """Another generation serves now: finish what you have, without haste."""
+        actions = self.stop(Ending.REQUESTED, now)
+        if actions:
+            self.deadline = now + self.drain_s
+        return actions
+
+    def hurry(self, now: float) -> None:
+        """Everything stops: what was given time to drain has the ordinary grace period from now on."""
+        if self.phase in (Phase.STOPPING, Phase.DRAINING) and self.deadline is not None:
+            self.deadline = min(self.deadline, now + self.instance.stop.grace_s)
+
+    @property
+    def drain_s(self) -> float:
+        stop = self.instance.stop
+        return stop.grace_s if stop.drain_s is None else stop.drain_s
+
     def stop(self, ending: Ending, now: float) -> list[Action]:
         """Ask the leader to stop; the grace period begins. Nothing to ask where it is already ending."""
         if self.phase not in (Phase.STARTING, Phase.READY) or self.pid is None:
@@ -196,7 +214,10 @@ class Life:
         if self.probe_failures >= live.failures:
             count = f"{self.probe_failures} probes in a row: {reason}"
             text = f"{self.instance.name} no longer answers ({count}); restarting it"
-            return [Report(text, self.instance.name, "error"), *self.stop(Ending.HUNG, now)]
+            report = Report(text, self.instance.name, "error")
+            dump = self.instance.stop.dump_signal
+            ask = [SignalDescendants(self.id, dump)] if dump else []
+            return [report, *ask, *self.stop(Ending.HUNG, now)]
         return []
 
     def _ask(self, probe: Probe, now: float) -> list[Action]:
@@ -216,7 +237,7 @@ class Life:
         actions = self._drop_probe()
         stop = self.instance.stop
         if stop.orphans == "drain":
-            self._enter(Phase.DRAINING, now, now + stop.grace_s)
+            self._enter(Phase.DRAINING, now, now + self.drain_s)
             return [*actions, SignalTree(self.id, stop.orphan_signal)]
         return actions + self._clear(now)
 
@@ -247,7 +268,7 @@ class Life:
             text = f"{name} was not ready within {self.instance.start_timeout_s:g} s{said}; stopping it"
             return [Report(text, name, "error", self.id, tail_lines=5), *self.stop(Ending.UNREADY, now)]
         if self.phase is Phase.STOPPING:
-            text = f"{name} did not stop within {stop.grace_s:g} s of SIG{stop.signal} and is killed"
+            text = f"{name} did not stop within {now - self.since:.3g} s of SIG{stop.signal} and is killed"
             return [Report(text, name, "warning"), *self.kill(self.ending, now)]
-        text = f"what {name} left behind did not finish within {stop.grace_s:g} s and is killed"
+        text = f"what {name} left behind did not finish within {now - self.since:.3g} s and is killed"
         return [Report(text, name, "warning"), *self._clear(now)]
