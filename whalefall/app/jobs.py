@@ -19,24 +19,26 @@ def declare(scheduler: Scheduler) -> None:
     scheduler.task("cron", id="prune_samples", name="Prune old samples", hour=3, minute=17)(prune_samples)
 
 
-def sample_host() -> str:
-    """Writes the host's load, CPU, memory and disk into the database; the dashboard draws them."""
+def look_at_host(cpu_look_s: float | None = None) -> samples.HostSample:
+    """The machine as it is now. CPU use is a difference: over `cpu_look_s`, or since the last look of this process."""
     memory = psutil.virtual_memory()
     disk = psutil.disk_usage("/")
-    sample = samples.HostSample(
+    return samples.HostSample(
         at=datetime.now(UTC),
         load_1m=psutil.getloadavg()[0],
-        cpu_percent=psutil.cpu_percent(interval=_CPU_LOOK_S),
+        cpu_percent=psutil.cpu_percent(interval=cpu_look_s),
         memory_used=memory.total - memory.available,
         memory_total=memory.total,
         disk_used=disk.used,
         disk_total=disk.total,
     )
-    samples.write(engine(), socket.gethostname(), sample)
-    return f"load {sample.load_1m:.2f}, CPU {sample.cpu_percent:.0f} %, memory {memory.percent:.0f} %"
 
 
-def prune_samples() -> str:
+def sample_host() -> None:
+    """Writes the host's load, CPU, memory and disk into the database; the dashboard draws them."""
+    samples.write(engine(), socket.gethostname(), look_at_host(_CPU_LOOK_S))
+
+
+def prune_samples() -> None:
     """Removes host samples older than a week."""
-    count = samples.prune(engine(), datetime.now(UTC) - SAMPLES_KEPT)
-    return f"{count} samples removed"
+    samples.prune(engine(), datetime.now(UTC) - SAMPLES_KEPT)

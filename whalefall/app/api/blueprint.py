@@ -11,7 +11,7 @@ from typing import Any
 from flask import Response, request
 from flask_smorest import Blueprint
 from flask_smorest.utils import get_appcontext
-from marshmallow import Schema
+from marshmallow import RAISE, Schema
 from marshmallow.fields import Dict
 from webargs.flaskparser import FlaskParser
 
@@ -106,7 +106,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest ships no t
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
             view = needs(needs_role)(function)
             if query:
-                view = self.arguments(query, location="query")(view)
+                view = self.arguments(query, location="query", unknown=RAISE)(view)
             if takes:
                 view = self.arguments(takes, location="json", required=_is_body_required(takes))(view)
             view = self.response(200, enveloped(gives or gives_many, many=gives_many is not None))(view)

@@ -11,6 +11,7 @@ from whalefall import scheduler
 from whalefall.app import processes
 from whalefall.app.api.health import scheduler_health
 from whalefall.app.api.processes import from_supervisor
+from whalefall.app.jobs import look_at_host
 from whalefall.app.roles import Role, needs
 from whalefall.app.store import samples
 from whalefall.app.store.engine import engine
@@ -41,7 +42,7 @@ def dashboard() -> ResponseReturnValue:
         own=processes.usage(status["supervisor"]["pid"], alone=True) if status else None,
         health=scheduler_health(),
         host=host,
-        newest=host[-1] if host else None,
+        newest=look_at_host(),
         runs=scheduler.of(current_app).admin.list_runs(limit=_RECENT_RUNS).runs,
     )
 

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from whalefall.app.api import represent
 from whalefall.app.pages.scheduler import admin, rows_of
+from whalefall.app.pages.schedules import schedule_words
 from whalefall.app.roles import Role, needs
 from whalefall.scheduler.errors import InvalidTrigger
 
@@ -35,6 +36,7 @@ def show_job(job_id: str) -> ResponseReturnValue:
         runs=page.runs,
         next_page=page.next,
         trigger=represent.trigger_text(job),
+        words=schedule_words(job),
         fires=admin().preview(job_id, None, 5) if job.next_run_time else [],
     )
 

@@ -10,6 +10,7 @@ from flask import Blueprint, current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
 from whalefall import scheduler
+from whalefall.app.pages.schedules import schedule_words
 from whalefall.app.roles import Role, needs
 from whalefall.app.store import results
 from whalefall.app.store.engine import engine
@@ -79,7 +80,7 @@ def admin() -> JobAdmin:
 def show_scheduler() -> ResponseReturnValue:
     """The page."""
     wanted = request.args.get("q", "").strip().lower()[:100]
-    jobs = sorted(admin().list_jobs(), key=lambda job: job.id)
+    jobs = sorted(admin().list_jobs(), key=lambda job: (job.source == "retired", job.id))
     matching = [job for job in jobs if wanted in f"{job.id} {job.name} {job.description}".lower()]
     pages = max(1, -(-len(matching) // JOBS_PER_PAGE))
     page = min(max(request.args.get("page", 1, type=int), 1), pages)
@@ -97,6 +98,7 @@ def show_scheduler() -> ResponseReturnValue:
         page_number=page,
         pages=pages,
         count=len(matching),
+        schedule_words=schedule_words,
     )
 
 

@@ -65,7 +65,7 @@ def bare_context() -> dict[str, Any]:
     }
 
 
-def page_url(name: str, **values: Any) -> str:
+def page_url(name: str, /, **values: Any) -> str:
     """The address of one of our pages."""
     return url_for(f"whalefall_pages.{name}", **values)
 
@@ -82,14 +82,17 @@ def word(name: str | None) -> str:
     return translate((name or "none").replace("_", " "))
 
 
-def when(moment: datetime | None, style: str = "ago") -> Markup:
-    """A <time> that reads without JavaScript (UTC) and that live.js turns into "3 min ago" or a countdown."""
+def when(moment: datetime | None, style: str = "ago", zone: str = "") -> Markup:
+    """A <time> that reads without JavaScript (UTC) and that live.js turns into "3 min ago" or a countdown.
+
+    With `zone` it is written in that time zone, else in the visitor's.
+    """
     if moment is None:
         return Markup('<span class="none">{}</span>').format(NOTHING)
     moment = moment.astimezone(UTC)
     text = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-    return Markup('<time datetime="{}" data-when="{}" title="{}">{}</time>').format(
-        moment.isoformat(timespec="milliseconds"), style, text, text
+    return Markup('<time datetime="{}" data-when="{}" data-zone="{}" title="{}">{}</time>').format(
+        moment.isoformat(timespec="milliseconds"), style, zone, text, text
     )
 
 

@@ -9,16 +9,21 @@ document.documentElement.classList.add("js");
 // --- times: the server writes UTC, people read "3 min ago" and their own clock ---
 
 const relative = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto", style: "short" });
-const clock = new Intl.DateTimeFormat(document.documentElement.lang, { timeStyle: "medium" });
-const full = new Intl.DateTimeFormat(document.documentElement.lang, {
-  weekday: "short", year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
-});
+const clock = new Intl.DateTimeFormat(navigator.language, { timeStyle: "medium" });
+const fullIn = new Map();
+function full(moment, zone) {
+  if (!fullIn.has(zone)) fullIn.set(zone, new Intl.DateTimeFormat(navigator.language, {
+    weekday: "short", year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
+    timeZone: zone || undefined,
+  }));
+  return fullIn.get(zone).format(moment);
+}
 let ahead = 0; // how far the server's clock is ahead of ours, so that countdowns end when the job fires
 
-function written(style, moment, now) {
+function written(style, moment, zone, now) {
   const seconds = (moment - now) / 1000;
-  if (style === "full") return full.format(moment);
-  if (style === "clock") return Math.abs(seconds) < 43200 ? clock.format(moment) : full.format(moment);
+  if (style === "full") return full(moment, zone);
+  if (style === "clock") return Math.abs(seconds) < 43200 ? clock.format(moment) : full(moment, zone);
   if (style === "countdown" && seconds >= 0) return countdown(seconds);
   if (style === "elapsed") return countdown(-seconds);
   return ago(seconds);
@@ -44,9 +49,9 @@ function writeTimes(root = document) {
   const now = Date.now() + ahead;
   for (const element of root.querySelectorAll("time[data-when]")) {
     const moment = new Date(element.dateTime);
-    const text = written(element.dataset.when, moment, now);
+    const text = written(element.dataset.when, moment, element.dataset.zone, now);
     if (element.textContent !== text) element.textContent = text;
-    element.title = full.format(moment);
+    element.title = full(moment, element.dataset.zone);
   }
 }
 
