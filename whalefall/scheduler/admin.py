@@ -13,6 +13,8 @@ from whalefall.scheduler.ledger.ledger import refuse_broken
 from whalefall.scheduler.ledger.records import JobRecord
 from whalefall.scheduler.state import SchedulerState
 from whalefall.scheduler.views import JobView, ReloadReport, RunPage, RunView, SchedulerHealth
+from whalefall.scheduler.watchman import Alarm, look
+from whalefall.scheduler.why import why
 
 PAGE_MAX = 500  # runs of one page
 PREVIEW_MAX = 1000  # fires of one preview
@@ -163,6 +165,14 @@ class JobAdmin:
             healthy=not reason,
             reason=reason,
         )
+
+    def alarms(self) -> list[Alarm]:
+        """What a person should know now: no leader, overdue, failing, slow, missed, broken. Works in any process."""
+        return look(self._state.ledger)
+
+    def why(self, job_id: str, moment: datetime) -> list[str]:
+        """Sentences: why the job ran, or did not, at that moment (aware). Raises JobNotFound."""
+        return why(self._state.ledger, job_id, moment)
 
     def _changed(self, job_id: str) -> JobView:
         self._state.wake()

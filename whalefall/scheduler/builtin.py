@@ -8,12 +8,11 @@ from datetime import timedelta
 from flask import current_app
 
 from whalefall.scheduler.extension import Scheduler
-from whalefall.scheduler.ledger.history import Retention
+from whalefall.scheduler.housekeeping import CATCH_UP_WINDOW, forget_old_runs
 from whalefall.scheduler.running import current_run
 from whalefall.scheduler.state import of
 from whalefall.scheduler.verify import verify
 
-CATCH_UP_WINDOW = timedelta(days=1)  # the fire key of younger instants is kept in any case
 _SETTLED = timedelta(minutes=2)  # younger instants may still be on their way to the ledger
 
 
@@ -25,19 +24,7 @@ def register(scheduler: Scheduler) -> None:
 
 def prune_history() -> str:
     """Forgets ended runs beyond what each job keeps, never younger than the catch-up window."""
-    ledger = of(current_app).ledger
-    now, count = ledger.now(), 0
-    records = ledger.jobs()
-    for index, record in enumerate(records):
-        current_run.progress(index / len(records), record.job_id)
-        cursor = record.next_fire_at or now
-        retention = Retention(
-            keep_runs=record.policies.keep_runs,
-            ended_before=now - timedelta(days=record.policies.keep_days),
-            always_since=min(cursor, now) - CATCH_UP_WINDOW,
-        )
-        count += ledger.prune(record.job_id, retention)
-    return f"{count} runs forgotten"
+    return f"{forget_old_runs(of(current_app).ledger, current_run.progress)} runs forgotten"
 
 
 def ledger_checkup() -> str:

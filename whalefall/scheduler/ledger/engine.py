@@ -58,6 +58,20 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def compact(engine: Engine) -> None:
+    """VACUUM, which no transaction may contain."""
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        if driver is None:
+            return
+        if isinstance(driver, sqlite3.Connection):
+            driver.execute("VACUUM")  # the driver itself: SQLAlchemy would begin a transaction
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT", **{_READ: True}) as connection:
+        connection.exec_driver_sql("VACUUM (ANALYZE) wf_run, wf_attempt, wf_event, wf_job")
+
+
 def _normalised(database_url: str) -> URL:
     try:
         url = make_url(database_url)

@@ -84,17 +84,22 @@ def unfired(record: JobRecord, moment: datetime, why: str) -> list[dict[str, Any
         trigger = record.trigger()
     except TriggerError:
         return []
-    plan = plan_fires(Due(record.job_id, record.next_fire_at, trigger, record.policies, broken=why), moment)
-    return [
-        {
-            "scheduled_at": row.scheduled_at,
-            "state": RunState.SKIPPED_EDITED,
-            "reason": why,
-            "span_end": row.span_end,
-            "span_count": row.span_count,
-        }
-        for row in plan.rows
-    ]
+    rows: list[dict[str, Any]] = []
+    cursor: datetime | None = record.next_fire_at
+    while cursor is not None and cursor <= moment:
+        plan = plan_fires(Due(record.job_id, cursor, trigger, record.policies, broken=why), moment)
+        rows += [
+            {
+                "scheduled_at": row.scheduled_at,
+                "state": RunState.SKIPPED_EDITED,
+                "reason": why,
+                "span_end": row.span_end,
+                "span_count": row.span_count,
+            }
+            for row in plan.rows
+        ]
+        cursor = plan.next_fire_at
+    return rows
 
 
 def as_row(record: JobRecord) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The ledger's verbs, one transaction each. A database that does not answer becomes one sentence, LedgerUnavailable."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -15,7 +15,7 @@ from whalefall.scheduler.core.runs import RunState, Source
 from whalefall.scheduler.core.triggers import TriggerSpec
 from whalefall.scheduler.errors import JobConflict, JobNotFound, LedgerUnavailable, RunNotFound
 from whalefall.scheduler.ledger import events, fires, history, jobs, leases, runs
-from whalefall.scheduler.ledger.engine import reading, writing
+from whalefall.scheduler.ledger.engine import compact, reading, writing
 from whalefall.scheduler.ledger.history import Retention, Wanted
 from whalefall.scheduler.ledger.migrate import migrate
 from whalefall.scheduler.ledger.reconcile import Code, Reconciled, first_cursor, reconcile
@@ -324,6 +324,42 @@ class Ledger:
     def newest_events(self, limit: int) -> list[EventRecord]:
         with self.reading() as connection:
             return events.newest(connection, limit)
+
+    def attempts(self, run_id: str) -> list[Mapping[str, object]]:
+        """The attempts before the last one."""
+        with self.reading() as connection:
+            return history.attempts(connection, run_id)
+
+    def prune_events(self, before: datetime) -> int:
+        with self.writing() as connection:
+            return events.prune(connection, before)
+
+    def fast_forward(self, actor: str) -> list[str]:
+        """Moves every cursor that lies in the past to now, and records what was passed over as skipped.
+
+        For a ledger restored from a backup, whose instants did fire although it does not know. Answers the jobs moved.
+        """
+        moved = []
+        with self.writing() as connection:
+            now = jobs.now(connection)
+            for record in jobs.every_row(connection).values():
+                if record.next_fire_at is None or record.next_fire_at > now:
+                    continue
+                why = f"passed over by a fast-forward of {actor}"
+                late = jobs.unfired(record, now, why)
+                fires.insert_new(
+                    connection, [fires.run_row(record, now=now, not_before=r["scheduled_at"], **r) for r in late]
+                )
+                jobs.change(connection, record, next_fire_at=record.trigger().next_after(now))
+                moved.append(record.job_id)
+            events.note(connection, "fast_forward", actor=actor, detail={"jobs": moved})
+        return sorted(moved)
+
+    def compact(self) -> None:
+        """Gives space back to the file system (SQLite) or to the tables (PostgreSQL)."""
+        self.prepare()
+        with _sentences():
+            compact(self.engine)
 
     def prune(self, job_id: str, retention: Retention) -> int:
         with self.writing() as connection:

@@ -1,0 +1,31 @@
+"""Keeping the ledger small and its cursors sane: what the built-in jobs and the command line both do."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from whalefall.scheduler.ledger import Ledger
+from whalefall.scheduler.ledger.history import Retention
+
+CATCH_UP_WINDOW = timedelta(days=1)  # the fire key of younger instants is kept in any case
+_EVENTS_KEPT = timedelta(days=90)
+
+
+def _quietly(fraction: float, text: str) -> None:
+    """Nobody watches."""
+
+
+def forget_old_runs(ledger: Ledger, told: Callable[[float, str], None] = _quietly) -> int:
+    """Forgets ended runs beyond what each job keeps, never younger than the catch-up window. Answers how many."""
+    now, count = ledger.now(), 0
+    records = ledger.jobs()
+    for index, record in enumerate(records):
+        told(index / len(records), record.job_id)
+        cursor = record.next_fire_at or now
+        retention = Retention(
+            keep_runs=record.policies.keep_runs,
+            ended_before=now - timedelta(days=record.policies.keep_days),
+            always_since=min(cursor, now) - CATCH_UP_WINDOW,
+        )
+        count += ledger.prune(record.job_id, retention)
+    ledger.prune_events(now - _EVENTS_KEPT)
+    return count

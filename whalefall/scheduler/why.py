@@ -1,0 +1,94 @@
+"""Why did this run, and why did it not? The chain of reasons for one job at one moment, from the ledger alone."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from whalefall.scheduler.core.words import in_words
+from whalefall.scheduler.ledger import Ledger
+from whalefall.scheduler.ledger.records import EventRecord, JobRecord, RunRecord
+from whalefall.scheduler.verify import expected_instants
+
+_NEAR = timedelta(hours=48)  # how far to look for the instants around a moment
+_TICK = timedelta(microseconds=1)
+_VACANT = timedelta(seconds=1)  # shorter changes of leader are no reason
+
+
+def why(ledger: Ledger, job_id: str, moment: datetime) -> list[str]:
+    """Sentences, from the answer to its causes. Raises JobNotFound."""
+    record = ledger.job(job_id)
+    rows = ledger.covering(job_id, moment, moment + timedelta(seconds=1) - _TICK)
+    if rows:
+        return [line for row in rows for line in _told(ledger, row)]
+    return list(_not_on_record(ledger, record, moment))
+
+
+def _told(ledger: Ledger, row: RunRecord) -> Iterator[str]:
+    if row.started_at is None:
+        yield f"{_at(row.scheduled_at)}: {row.state.replace('_', ' ')}: {row.reason or 'waiting for a free runner'}."
+        if row.span_end is not None:
+            yield f"The row stands for {row.span_count} instants, up to {_at(row.span_end)}."
+    else:
+        late_s = (row.started_at - row.scheduled_at).total_seconds()
+        yield f"{_at(row.scheduled_at)}: {row.state}, run {row.run_id}, attempt {row.attempt}."
+        runner = row.claimed_by or "a runner that gave it back"
+        yield f"Started {_at(row.started_at)} ({late_s:.3f} s after its time) by {runner}."
+        if row.finished_at is not None:
+            yield f"Ended {_at(row.finished_at)}, after {(row.finished_at - row.started_at).total_seconds():.3f} s."
+        if row.reason:
+            yield f"Because: {row.reason}."
+        if row.error:
+            yield f"Error: {row.error.strip().splitlines()[-1]}"
+    for attempt in ledger.attempts(row.run_id):
+        yield f"Attempt {attempt['attempt']} by {attempt['claimed_by']}: {attempt['state']}."
+    if row.fired_by:
+        yield f"Recorded {_at(row.created_at)} by {row.fired_by}, term {row.fired_term}."
+        yield from _leadership(ledger, row.scheduled_at, row.created_at)
+
+
+def _not_on_record(ledger: Ledger, record: JobRecord, moment: datetime) -> Iterator[str]:
+    schedules = ledger.events_of(record.job_id, ["schedule"])
+    if schedules and moment < (since := datetime.fromisoformat(schedules[0].detail["since"])):
+        yield f"The job did not exist yet: it was declared {_at(since)}."
+        return
+    near = expected_instants(schedules, moment - _NEAR, moment + _NEAR)
+    if not any(moment <= instant < moment + timedelta(seconds=1) for instant in near):
+        trigger = f"{in_words(record.effective_trigger)} ({record.timezone})"
+        yield f"No run was due at {_at(moment)}: the trigger is {trigger}."
+        before, after = [i for i in near if i < moment], [i for i in near if i > moment]
+        if before:
+            yield f"The instant before it: {_at(before[-1])}."
+        if after:
+            yield f"The instant after it: {_at(after[0])}."
+        yield from (_changed(event) for event in schedules[1:])
+        return
+    now = ledger.now()
+    if moment > now:
+        yield f"It is due at {_at(moment)}, which is still to come."
+    elif record.next_fire_at is not None and record.next_fire_at <= moment:
+        yield f"It was due at {_at(moment)}, and no scheduler has looked since; it will be caught up."
+        yield from _leadership(ledger, moment, now)
+    else:
+        yield f"It was due at {_at(moment)} and there is no row: the history may have been pruned."
+
+
+def _leadership(ledger: Ledger, start: datetime, end: datetime) -> Iterator[str]:
+    """Stretches without a leader that touch [start, end]."""
+    lease = ledger.lease()
+    if lease is not None and not lease.alive and lease.expires_at < end:
+        yield f"No scheduler leads since {_at(lease.expires_at)}."
+    for event in ledger.events_of("", ["led"]):
+        vacant = event.detail.get("vacant_since")
+        since = datetime.fromisoformat(vacant) if vacant else None
+        if since is not None and since <= end and event.at >= start and event.at - since > _VACANT:
+            yield f"No scheduler led from {_at(since)} to {_at(event.at)}; then {event.actor} did."
+
+
+def _changed(event: EventRecord) -> str:
+    trigger = event.detail["trigger"]
+    what = in_words(trigger) if trigger is not None else "nothing"
+    return f"{_at(event.at)}: {event.detail['why']} by {event.actor or 'the code'}: {what}."
+
+
+def _at(moment: datetime) -> str:
+    text = f"{moment:%Y-%m-%d %H:%M:%S}"
+    return f"{text}.{moment.microsecond // 1000:03} UTC" if moment.microsecond else f"{text} UTC"
