@@ -12,6 +12,7 @@ from typing import Any
 from werkzeug.middleware.http_proxy import ProxyMiddleware
 from werkzeug.wrappers import Response
 
+from whalefall.app.proxies import DIRECT
 from whalefall.errors import ConfigError
 
 PREFIX = "/api/v1/scheduler/"
@@ -34,6 +35,7 @@ class Forwarding:
             moved = Response(status=301, headers={"Location": PREFIX + (f"?{query}" if query else "")})
             return moved(environ, start_response)
         if not path.startswith(PREFIX):
+            environ[DIRECT] = True
             app: Iterable[bytes] = self._app(environ, start_response)
             return app
         _append_the_client(environ)

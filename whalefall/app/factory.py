@@ -44,8 +44,13 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def install(app: Flask, settings: Settings | None = None) -> None:
-    """Registers the API and the pages on an application that has a Scheduler; its own addresses stay its own."""
-    _install(app, settings or Settings.load(), is_builtin=False)
+    """Registers the API and the pages on an application that has a Scheduler; its own addresses stay its own.
+
+    An application without a SECRET_KEY gets the site's, which both processes share.
+    """
+    settings = settings or Settings.load()
+    app.secret_key = app.secret_key or secret_key(settings)
+    _install(app, settings, is_builtin=False)
 
 
 def _install(app: Flask, settings: Settings, *, is_builtin: bool) -> None:

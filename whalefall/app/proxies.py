@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from flask import Request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+DIRECT = "whalefall.direct"  # in the environ of a request that reached the public port itself: no Nginx of ours
 _ORIGINAL = "werkzeug.proxy_fix.orig"
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -48,8 +49,12 @@ class BelievedHops:
             # ProxyFix reads a quoted comma as one hop, so a client could swallow the hop that Nginx appended.
             environ["HTTP_X_FORWARDED_FOR"] = forwarded = forwarded.replace('"', "")
         hops = forwarded.count(",") + 1 if forwarded else 0
-        believed = self.trusted + (1 if _is_local_peer(str(environ.get("REMOTE_ADDR") or "")) else 0)
+        believed = self.trusted + (1 if _our_nginx_may_be_in_front(environ) else 0)
         return self._by_hops[min(hops, believed)](environ, start_response)  # type: ignore[arg-type]
+
+
+def _our_nginx_may_be_in_front(environ: dict[str, object]) -> bool:
+    return DIRECT not in environ and _is_local_peer(str(environ.get("REMOTE_ADDR") or ""))
 
 
 def client_address(request: Request) -> str:
@@ -67,7 +72,7 @@ def is_this_machine(request: Request) -> bool:
     if not _is_local_peer(peer) or "Forwarded" in request.headers or "Via" in request.headers:
         return False
     forwarded = request.headers.get("X-Forwarded-For")
-    if forwarded is not None and not _is_loopback(forwarded):  # two hops are no address
+    if forwarded is not None and (DIRECT in request.environ or not _is_loopback(forwarded)):  # two hops are no address
         return False
     name = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
     return name.lower() in _LOCAL_NAMES

@@ -2,7 +2,9 @@
 
 import pytest
 from flask import Flask, request
+from werkzeug.test import Client
 
+from whalefall.app.direct import Forwarding
 from whalefall.app.proxies import BelievedHops, client_address, is_this_machine
 
 
@@ -59,6 +61,22 @@ def test_a_program_on_this_machine_is_recognised(peer, headers, host) -> None:
 )
 def test_everybody_else_is_not_this_machine(peer, headers, host) -> None:
     assert ask(peer=peer, host=host, **headers)[1] is False
+
+
+def test_in_direct_mode_any_forwarding_header_means_another_proxy() -> None:
+    app = Flask(__name__)
+    found: list[tuple[str, bool]] = []
+
+    @app.get("/")
+    def view() -> str:
+        found.append((client_address(request), is_this_machine(request)))
+        return ""
+
+    app.wsgi_app = BelievedHops(app.wsgi_app, 0)  # type: ignore[method-assign]
+    client = Forwarding(app, "http://127.0.0.1:9", 1)
+    for headers in ({}, {"X-Forwarded-For": "127.0.0.1"}, {"X-Forwarded-For": "203.0.113.9"}):
+        Client(client).get("/", headers=headers, base_url="http://localhost", environ_overrides={"REMOTE_ADDR": "::1"})
+    assert found == [("::1", True), ("::1", False), ("::1", False)]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""Schedules in words: "every 30 s", "daily at 03:17". What has no short words stays the expression that it is."""
+"""Schedules in words: the scheduler room's own in English, the common ones in Chinese, else the cron expression."""
 
 import re
 
-from whalefall.app.language import translate
+from whalefall.app.language import language, translate
 from whalefall.app.pages.show import duration
 from whalefall.scheduler import JobView
 
@@ -14,12 +14,14 @@ _DAYS = re.compile(r"[a-z]{3}(?:[-,][a-z]{3})*\Z")
 
 def schedule_words(job: JobView) -> str:
     """When the job fires, for a table cell."""
+    if language() == "en":
+        return job.trigger_words or job.cron_expression or job.trigger_type
     if job.trigger_type == "interval":
         seconds = sum(float(job.trigger_args.get(name, 0)) * size for name, size in _UNITS.items())
         return translate("every %(time)s", time=duration(seconds))
     if job.trigger_type == "date":
         return translate("once")
-    return _cron_words(job.trigger_args) or job.trigger_words or job.cron_expression or job.trigger_type
+    return _cron_words(job.trigger_args) or job.cron_expression or job.trigger_type
 
 
 def _cron_words(fields: dict[str, str]) -> str:
