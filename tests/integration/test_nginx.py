@@ -245,6 +245,13 @@ def test_health_is_nginxs_own_answer(start: StartFront, web: Upstream) -> None:
     assert front.access_log() == []
 
 
+def test_only_the_configuration_that_is_asked_for_says_that_it_is_there(start: StartFront, web: Upstream) -> None:
+    front = start()
+    assert front.ask(nginx.health_path(front.configuration)).status == 200
+    assert front.ask("/whalefall/nginx/health/000000000000").status == 404
+    assert web.seen == []
+
+
 def test_the_error_pages_cannot_be_asked_for(start: StartFront) -> None:
     assert start().ask("/whalefall/errors/50x.html").status == 404
 

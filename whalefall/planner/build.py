@@ -84,7 +84,7 @@ def health_url(world: World, layout: Layout) -> str:
     front = next((role for role in world.running_roles() if role.name == world.front), None)
     if front is None:
         return ""
-    path = services.NGINX_HEALTH if front.role == "nginx" else READY_PATH
+    path = nginx.HEALTH if front.role == "nginx" else READY_PATH
     if not world.app and not any(role.app for role in world.roles):
         path = services.APP_HEALTH
     return f"http://{addresses.reachable(layout.address('http'))}{path}"
@@ -152,7 +152,7 @@ def nginx_site(world: World, layout: Layout, grace_s: float) -> nginx.Site:
         static="" if world.app else nginx.static_directory(),
         request_timeout_s=settings.request_timeout_s,
         trusted_proxies=settings.trusted_proxies,
-        shutdown_timeout_s=grace_s - 0.5,
+        shutdown_timeout_s=float(settings.request_timeout_s),  # a whole stop is shorter: the supervisor hastens it
         log_level=settings.log_level,
         version=nginx.version(world.nginx_binary),
     )

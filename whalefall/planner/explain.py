@@ -107,7 +107,7 @@ def _probe(probe: Probe | None) -> str:
         case None:
             return "as soon as it runs"
         case Probe(kind="http"):
-            return f"when GET {probe.path} at {probe.address} answers below 400"
+            return f"when GET {probe.path} at {probe.address or 'a socket of its own'} answers below 400"
         case Probe(kind="tcp"):
             return f"when {probe.address} takes a connection"
         case _:

@@ -3,7 +3,9 @@
 It runs in Gunicorn's master and workers, not in the planner, so nothing heavy may be imported here.
 """
 
+import faulthandler
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +16,8 @@ from whalefall.settings import Settings
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 READY_PATH = "/whalefall/ready"
+LIVE_PATH = "/whalefall/live"
+DUMP_SIGNAL = "USR2"  # a worker has no other use for it; the master has (re-exec), so it must never get it
 _SOCKET_PATH_MAX = 107  # unix(7)
 
 
@@ -46,19 +50,36 @@ def log_files(settings: Settings, name: str) -> tuple[str, str]:
 
 
 def answering_ready(application: Wsgi) -> Wsgi:
-    """`application`, with 200 at /whalefall/ready: a worker that answers there has loaded it.
+    """`application`, with 200 at /whalefall/ready and /whalefall/live: a worker that answers there has loaded it.
 
     This is the readiness of an application of which we know no address. Gunicorn's own READY=1 comes before any worker
     has imported anything, and a connection proves nothing about a socket that the supervisor holds.
     """
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") == READY_PATH:
+        if environ.get("PATH_INFO") in (READY_PATH, LIVE_PATH):
             start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "3")])
             return [b"ok\n"]
         return application(environ, start_response)
 
     return serve
+
+
+def tell_stacks_when_asked() -> None:
+    """In a worker: DUMP_SIGNAL and SIGABRT write every thread's Python stack to the log.
+
+    The supervisor sends the first before it ends a hung service, Gunicorn the second to a worker without a sign of
+    life. faulthandler works in C, so it also speaks for a process whose interpreter no longer does.
+    """
+    faulthandler.register(getattr(signal, f"SIG{DUMP_SIGNAL}"), all_threads=True)
+    faulthandler.enable(all_threads=True)
+
+
+def send_whole_responses() -> None:
+    """In a worker: a small answer leaves as a whole or not at all, so that Nginx can ask another worker."""
+    from whalefall.planner import whole_response  # noqa: PLC0415 - the planner itself must not load Gunicorn
+
+    whole_response.use()
 
 
 def refuse_preload() -> None:

@@ -36,6 +36,8 @@ SYSTEM_DIRECTORIES = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/nginx/sbin:/opt
 TEST_TIMEOUT_S = 20.0
 SCHEDULER_TIMEOUT_S_MAX = 30
 KEPT_CONFIGURATIONS = 3
+DIGEST_LENGTH = 12
+HEALTH = "/whalefall/nginx/health"
 MAIN = "nginx.conf.template"
 
 
@@ -84,8 +86,16 @@ def templates() -> Path:
 
 
 def home(run_dir: Path) -> Path:
-    """Where Nginx's files lie. Its workers run as another user when we are root, so then they cannot be in RUN_DIR."""
-    return run_dir.with_name(run_dir.name + "-nginx") if os.geteuid() == 0 else run_dir / "nginx"
+    """Where Nginx's files lie. Its workers run as another user when we are root, so then they cannot be in RUN_DIR.
+
+    Beside it, then; or in /tmp where that user cannot reach it either (a run directory below /root or /run/user/0).
+    """
+    if os.geteuid() != 0:
+        return run_dir / "nginx"
+    if _open_to_all(run_dir.parent):
+        return run_dir.with_name(run_dir.name + "-nginx")
+    digest = hashlib.sha256(os.fsencode(run_dir)).hexdigest()[:DIGEST_LENGTH]
+    return Path(f"/tmp/whalefall-nginx-{digest}")  # noqa: S108 - made by mkdir(2) and its owner checked
 
 
 def static_directory() -> str:
@@ -93,11 +103,12 @@ def static_directory() -> str:
     directory = Path(whalefall.__file__).parent / "app" / "static"
     if not directory.is_dir():
         return ""
-    if os.geteuid() == 0 and not all(
-        stat.S_IMODE(each.stat().st_mode) & 0o001 for each in (directory, *directory.parents)
-    ):
-        return ""
-    return str(directory)
+    return str(directory) if os.geteuid() != 0 or _open_to_all(directory) else ""
+
+
+def _open_to_all(directory: Path) -> bool:
+    """Whether any user may enter it, by every directory on the way."""
+    return all(stat.S_IMODE(each.stat().st_mode) & 0o001 for each in (directory, *directory.parents) if each.exists())
 
 
 def make_home(run_dir: Path) -> Path:
@@ -107,9 +118,9 @@ def make_home(run_dir: Path) -> Path:
     return directory
 
 
-def render(site: Site, directory: Path) -> str:
+def render(site: Site, directory: Path, digest: str = "0") -> str:
     """The whole configuration. Raises ConfigError for a path that Nginx's syntax cannot hold."""
-    text: str = _template().render(_context(site, directory))
+    text: str = _template().render(_context(site, directory), digest=digest)
     return text
 
 
@@ -119,7 +130,12 @@ def configuration_path(site: Site, run_dir: Path) -> Path:
     for file in filter(None, (site.certificate, site.key)):
         with contextlib.suppress(OSError):  # Nginx itself will say what is wrong with it
             digest.update(Path(file).read_bytes())
-    return home(run_dir) / f"nginx-{digest.hexdigest()[:12]}.conf"
+    return home(run_dir) / f"nginx-{digest.hexdigest()[:DIGEST_LENGTH]}.conf"
+
+
+def health_path(configuration: Path) -> str:
+    """What only an Nginx with this configuration answers."""
+    return f"{HEALTH}/{_digest(configuration)}"
 
 
 def write(site: Site, run_dir: Path, binary: str) -> Path:
@@ -128,7 +144,7 @@ def write(site: Site, run_dir: Path, binary: str) -> Path:
     _copy_errors(directory)
     final = configuration_path(site, run_dir)
     fresh = final.with_suffix(".new")
-    fresh.write_text(render(site, directory), encoding="utf-8")
+    fresh.write_text(render(site, directory, _digest(final)), encoding="utf-8")
     try:
         test(binary, fresh)
         fresh.replace(final)
@@ -180,6 +196,10 @@ def _context(site: Site, directory: Path) -> Mapping[str, object]:
         "worker_connections": min(2048, files // 2),
         "worker_processes": min(len(os.sched_getaffinity(0)), WORKERS_MAX),
     }
+
+
+def _digest(configuration: Path) -> str:
+    return configuration.stem.removeprefix("nginx-")
 
 
 @functools.cache

@@ -9,13 +9,14 @@ from whalefall.errors import ConfigError
 from whalefall.plan import Command, Dependency, Instance, Probe, RestartPolicy, StopPolicy
 from whalefall.planner import addresses, nginx, roles
 from whalefall.planner.environment import Environment, plain, put
-from whalefall.planner.gunicorn import READY_PATH
+from whalefall.planner.gunicorn import DUMP_SIGNAL, LIVE_PATH, READY_PATH
 from whalefall.planner.layout import Layout
 from whalefall.planner.roles import Role
 from whalefall.planner.world import World
 
-NGINX_HEALTH = "/whalefall/nginx/health"
 APP_HEALTH = "/api/v1/health/basic"
+LIVE_PERIOD_S = 10.0  # Kubernetes' default; three misses restart
+LIVE_TIMEOUT_S = 5.0  # Kubernetes' 1 s would restart a busy machine's service for being slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class Service:
     def port(self, number: int) -> int:
         """foreman's rule."""
         return self.layout.ports[self.role.name] + number - 1
+
+    @property
+    def is_our_gunicorn(self) -> bool:
+        """Run by one of our two configurations, so that we know its signals."""
+        return self.role.ours and self.role.role in ("web", "scheduler")
 
     @property
     def forwards(self) -> bool:
@@ -65,12 +71,14 @@ def instance(service: Service, number: int) -> tuple[Instance, Environment, tupl
         listeners=service.held,
         sockets="nginx" if role.role == "nginx" else "listen_fds",
         after=service.after,
-        ready=_ready(service, number),
+        ready=_ready(service, number, plain(environment)),
+        live=_live(service),
         restart=RestartPolicy(on_give_up=options.on_give_up or ("degrade" if role.role == "scheduler" else "exit")),
         stop=_stop(service, side_by_side=side_by_side),
         replace="start_first" if side_by_side else "stop_first",
         run_once=role.name == "release",
-        lock=str(world.run_dir / "scheduler.lock") if role.role == "scheduler" else "",
+        # Beside the ledger, not in the run directory: it must stop a second whalefall on the same data.
+        lock=str(world.data_dir / "scheduler.lock") if role.role == "scheduler" else "",
     )
     return made, environment, notes
 
@@ -78,19 +86,32 @@ def instance(service: Service, number: int) -> tuple[Instance, Environment, tupl
 def _stop(service: Service, *, side_by_side: bool) -> StopPolicy:
     options = service.world.options.of(service.role.name)
     signal = options.stop_signal or ("QUIT" if service.role.role == "nginx" else "TERM")
-    return StopPolicy(signal, service.grace_s, options.orphans or ("drain" if side_by_side else "kill"), signal)
+    return StopPolicy(
+        signal=signal,
+        # Nginx's way to end now, but cleanly; a Gunicorn has its own --graceful-timeout.
+        quick_signal="TERM" if service.role.role == "nginx" and signal == "QUIT" else "",
+        grace_s=service.grace_s,
+        orphans=options.orphans or ("drain" if side_by_side else "kill"),
+        orphan_signal=signal,
+        # A replaced Nginx holds its clients' connections: they may last as long as any request may.
+        drain_s=float(service.world.settings.request_timeout_s) if side_by_side else None,
+        dump_signal=DUMP_SIGNAL if service.is_our_gunicorn else "",
+    )
 
 
-def _ready(service: Service, number: int) -> Probe | None:
+def _ready(service: Service, number: int, environ: Mapping[str, str]) -> Probe | None:
     """How to tell that it is ready.
 
     A connection tells nothing about a socket that we hold ourselves: the kernel accepts for a process that is dead. So
-    the default asks by HTTP where we know a path, and connects only to a port that the process opens itself.
+    the default asks by HTTP where we know a path, and connects only to a port that the process opens itself. Gunicorn
+    is asked on a socket of its own (no address), because on a shared one the generation before it may answer.
     """
     world, role, held = service.world, service.role, service.held
     chosen = world.options.of(role.name).ready
     own_port = f"127.0.0.1:{service.port(number)}"
     address = addresses.reachable(service.layout.address(held[0])) if held else own_port
+    if held and (service.is_our_gunicorn or roles.is_our_gunicorn(role, environ)):
+        address = ""
     match chosen:
         case "none":
             return None
@@ -99,12 +120,23 @@ def _ready(service: Service, number: int) -> Probe | None:
         case str():
             return Probe("http", address, chosen)
     if role.ours and role.role == "nginx":
-        return Probe("http", address, NGINX_HEALTH)
+        return Probe("http", address, nginx.health_path(service.nginx_configuration))
     if role.ours:
         return Probe("http", address, READY_PATH if role.app or world.app else APP_HEALTH)
     if role.role == "web" and not held and role.mentions_port:
         return Probe("tcp", own_port)
     return None
+
+
+def _live(service: Service) -> Probe | None:
+    """Our Gunicorns and our Nginx are asked for ever; of others we do not know what they may take their time for."""
+    role = service.role
+    if not role.ours:
+        return None
+    address, path = "", LIVE_PATH
+    if role.role == "nginx":
+        address, path = addresses.reachable(service.layout.address(service.held[0])), nginx.HEALTH
+    return Probe("http", address, path, period_s=LIVE_PERIOD_S, timeout_s=LIVE_TIMEOUT_S)
 
 
 def _environment(service: Service, number: int) -> Environment:
@@ -149,7 +181,7 @@ def _by_role(service: Service, number: int) -> dict[str, str]:
     }
     if world.settings.log_dir:
         values["LOG_DIR"] = world.absolute(world.settings.log_dir)
-    if role.ours and role.role in ("web", "scheduler"):
+    if service.is_our_gunicorn:
         # setproctitle(3) must not write over /proc/PID/environ: the supervisor knows a service's processes by it.
         values["SPT_NOENV"] = "1"
     if service.forwards:

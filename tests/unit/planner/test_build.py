@@ -141,7 +141,7 @@ def test_a_socket_is_held_where_the_options_say_so(scene: Scene) -> None:
     }
     web, _, worker = built.plan.instances
     assert web.listeners == ("web-1", "web-2")
-    assert web.ready == Probe("http", "127.0.0.1:5001", "/health")
+    assert web.ready == Probe("http", "", "/health")  # Gunicorn: on a socket of its own
     assert (web.replace, web.stop.orphans) == ("start_first", "drain")
     assert (worker.replace, worker.stop.orphans, worker.ready) == ("stop_first", "kill", None)
 
@@ -163,7 +163,7 @@ def test_the_defaults_of_the_roles(scene: Scene) -> None:
     found = scene.procfile(PLAIN + "release: true\n").instances()
     assert found["scheduler.1"].restart.on_give_up == "degrade"
     assert found["web.1"].restart.on_give_up == found["worker.1"].restart.on_give_up == "exit"
-    assert found["scheduler.1"].lock == str(scene.directory / "run" / "scheduler.lock")
+    assert found["scheduler.1"].lock == str(scene.directory / "var" / "scheduler.lock")
     assert found["web.1"].lock == ""
     assert found["release.1"].run_once
     assert found["release.1"].after == ()
@@ -178,7 +178,7 @@ def test_a_web_that_opens_its_port_itself_is_ready_when_it_is_open(scene: Scene)
 def test_the_users_application_is_ready_when_a_worker_has_loaded_it(scene: Scene) -> None:
     scene.write("shop.py", "app = None\n")
     found = scene.instances(app="shop:app")
-    assert found["scheduler.1"].ready == Probe("http", "127.0.0.1:5002", "/whalefall/ready")
+    assert found["scheduler.1"].ready == Probe("http", "", "/whalefall/ready")
     assert found["scheduler.1"].command.argv[-1] == "shop:app"
     assert found["web.1"].command.env["WHALEFALL_APP"] == "shop:app"
 
