@@ -38,3 +38,5 @@ control_socket, control_socket_disable = _gunicorn.control_socket(_settings, "we
 def post_worker_init(worker):
     """The application is loaded: from now on this worker says so at /whalefall/ready."""
     worker.wsgi = _gunicorn.answering_ready(worker.wsgi)
+    _gunicorn.tell_stacks_when_asked()
+    _gunicorn.send_whole_responses()

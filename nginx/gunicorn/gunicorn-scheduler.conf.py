@@ -40,6 +40,8 @@ def post_worker_init(worker):
     """The application is loaded: its scheduler starts, and the worker says that it is ready."""
     application = worker.wsgi
     worker.wsgi = _gunicorn.answering_ready(application)
+    _gunicorn.tell_stacks_when_asked()
+    _gunicorn.send_whole_responses()
     if Settings.load().enable_scheduler:
         from whalefall.scheduler import start_worker  # noqa: PLC0415 - the master must not carry the application's weight
 

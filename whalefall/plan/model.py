@@ -82,6 +82,7 @@ class RestartPolicy:
 class StopPolicy:
     """`signal` to the leader, `grace_s` later SIGKILL to the whole tree (systemd's KillMode=mixed).
 
+    `quick_signal`, where a program has one for "now, but cleanly" (Nginx's TERM), comes QUICK_S before the SIGKILL.
     `orphans` says what happens to a tree whose leader died by itself: `kill` ends it before a replacement starts;
     `drain` starts the replacement at once and asks the survivors by `orphan_signal` to finish.
     `drain_s` is what a generation has that was replaced while we run on: nothing waits for it, and cutting it short
@@ -91,6 +92,7 @@ class StopPolicy:
     """
 
     signal: str = "TERM"
+    quick_signal: str = ""
     grace_s: float = 5.0
     orphans: Literal["kill", "drain"] = "kill"
     orphan_signal: str = "TERM"

@@ -42,7 +42,7 @@ _instances = st.builds(
     ready=st.none() | _probes,
     live=st.none() | _probes,
     restart=st.builds(RestartPolicy, on_give_up=st.sampled_from(["exit", "degrade", "stop"])),
-    stop=st.builds(StopPolicy, _text, _seconds),
+    stop=st.builds(StopPolicy, _text, grace_s=_seconds),
     run_once=st.booleans(),
 )
 _plans = st.builds(

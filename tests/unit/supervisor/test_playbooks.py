@@ -71,6 +71,20 @@ def test_a_service_that_does_not_stop_in_time_is_killed_and_the_exit_code_tells(
     assert conversation >> Exited(7, KILL9) >> TreeEmptied("a.1#1") << Forget("a.1#1") << Exit(KILLED)
 
 
+def test_a_quick_way_out_comes_before_the_kill():
+    nginx = service(stop=StopPolicy(signal="QUIT", quick_signal="TERM", grace_s=3))
+    conversation = running(nginx) >> StopRequested("SIGTERM") << Signal("a.1#1", 7, "QUIT") >> at(2.4)
+    conversation >> at(2.5) << Signal("a.1#1", 7, "TERM")
+    assert gone(conversation, "a.1#1", 7, GOOD) << Exit(0)
+
+
+def test_what_ignores_its_quick_way_out_is_killed_at_the_end_of_its_grace():
+    nginx = service(stop=StopPolicy(signal="QUIT", quick_signal="TERM", grace_s=3))
+    conversation = running(nginx) >> StopRequested("SIGTERM") << order(Signal) >> at(2.5) << order(Signal) >> at(2.9)
+    conversation >> at(3) << KillTree("a.1#1")
+    assert conversation >> Exited(7, KILL9) >> TreeEmptied("a.1#1") << Forget("a.1#1") << Exit(KILLED)
+
+
 def test_a_second_stop_kills_what_is_left():
     conversation = running(service()) >> StopRequested("SIGINT") << order(Signal)
     conversation >> StopRequested("SIGINT") << KillTree("a.1#1") << says("SIGINT again: killing what is left")

@@ -29,7 +29,7 @@ def _scheduler(**changes: object) -> Instance:
 
 def _nginx() -> Instance:
     after = (Dependency("web"), Dependency("scheduler", "started"))
-    return service("nginx", after=after, ready=READY, stop=StopPolicy("QUIT", 3, "drain", "QUIT"))
+    return service("nginx", after=after, ready=READY, stop=StopPolicy("QUIT", "TERM", 3, "drain", "QUIT", drain_s=120))
 
 
 RELEASE = service("release", run_once=True)

@@ -38,6 +38,8 @@ from whalefall.supervisor.core.events import (
     TreeEmptied,
 )
 
+QUICK_S = 0.5  # between a program's own quick way out and ours
+
 
 class Phase(Enum):
     STARTING = "starting"
@@ -87,6 +89,7 @@ class Life:
     exit: ExitStatus | None = None
     failure: str = ""  # why it could not even be spawned
     held_by: str = ""  # who kept it from being spawned
+    hastened: bool = False  # it has got its quick signal
     had_to_be_killed: bool = False
 
     @property
@@ -142,13 +145,13 @@ class Life:
         """Another generation serves now: finish what you have, without haste."""
         actions = self.stop(Ending.REQUESTED, now)
         if actions:
-            self.deadline = now + self.drain_s
+            self.deadline = self._quick_at(now + self.drain_s)
         return actions
 
     def hurry(self, now: float) -> None:
         """Everything stops: what was given time to drain has the ordinary grace period from now on."""
         if self.phase in (Phase.STOPPING, Phase.DRAINING) and self.deadline is not None:
-            self.deadline = min(self.deadline, now + self.instance.stop.grace_s)
+            self.deadline = min(self.deadline, self._quick_at(now + self.instance.stop.grace_s))
 
     @property
     def drain_s(self) -> float:
@@ -161,7 +164,7 @@ class Life:
             return []
         self.ending = ending
         actions = self._drop_probe()
-        self._enter(Phase.STOPPING, now, now + self.instance.stop.grace_s)
+        self._enter(Phase.STOPPING, now, self._quick_at(now + self.instance.stop.grace_s))
         return [*actions, Signal(self.id, self.pid, self.instance.stop.signal)]
 
     def kill(self, ending: Ending, now: float) -> list[Action]:
@@ -241,6 +244,10 @@ class Life:
             return [*actions, SignalTree(self.id, stop.orphan_signal)]
         return actions + self._clear(now)
 
+    def _quick_at(self, end: float) -> float:
+        """The first deadline of a stop that shall be over at `end`."""
+        return end - QUICK_S if self.instance.stop.quick_signal and not self.hastened else end
+
     def _clear(self, now: float) -> list[Action]:
         actions = self._drop_probe()
         self._enter(Phase.CLEARING, now, None)
@@ -267,6 +274,9 @@ class Life:
             said = f" (last probe: {self.probe_said})" if self.probe_said else ""
             text = f"{name} was not ready within {self.instance.start_timeout_s:g} s{said}; stopping it"
             return [Report(text, name, "error", self.id, tail_lines=5), *self.stop(Ending.UNREADY, now)]
+        if self.phase is Phase.STOPPING and stop.quick_signal and not self.hastened and self.pid is not None:
+            self.hastened, self.deadline = True, now + QUICK_S
+            return [Signal(self.id, self.pid, stop.quick_signal)]
         if self.phase is Phase.STOPPING:
             text = f"{name} did not stop within {now - self.since:.3g} s of SIG{stop.signal} and is killed"
             return [Report(text, name, "warning"), *self.kill(self.ending, now)]
