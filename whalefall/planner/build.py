@@ -60,6 +60,8 @@ def build(request: Request, *, dry: bool = False) -> Built:
             instance, environments[f"{role.name}.{number}"], more = services.instance(service, number)
             instances.append(instance)
             notes += more if number == 1 else ()
+    if world.front:
+        notes.append(f"the site is at {services.public_url(world)}")
     plan = _plan(world, layout, instances, notes)
     check(plan)
     if not dry:

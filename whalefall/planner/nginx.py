@@ -222,6 +222,7 @@ def _forget_older(directory: Path) -> None:
     files = sorted(directory.glob("nginx-*.conf"), key=lambda file: file.stat().st_mtime, reverse=True)
     for old in files[KEPT_CONFIGURATIONS:]:
         old.unlink(missing_ok=True)
+        old.with_suffix(".pid").unlink(missing_ok=True)
 
 
 def _worker_user() -> str:

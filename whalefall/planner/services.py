@@ -146,7 +146,7 @@ def _environment(service: Service, number: int) -> Environment:
     if "PYTHONUNBUFFERED" not in environment:
         put(environment, {"PYTHONUNBUFFERED": "1"}, "default")  # a line is seen when it is written, as under honcho
     if world.front and "WHALEFALL_URL" not in environment:
-        put(environment, {"WHALEFALL_URL": _public_url(world)}, "default")  # their own PORT is not what people type
+        put(environment, {"WHALEFALL_URL": public_url(world)}, "default")  # their own PORT is not what people type
     if service.secret:
         put(environment, {"SECRET_KEY": service.secret}, "generated")
     if world.app and "WHALEFALL_APP" not in environment:
@@ -162,7 +162,10 @@ def _environment(service: Service, number: int) -> Environment:
     return environment
 
 
-def _public_url(world: World) -> str:
+def public_url(world: World) -> str:
+    """What people type: localhost for a wildcard, no port where it is the usual one."""
+    if world.settings.public_url:
+        return world.settings.public_url
     settings = world.settings
     host = "localhost" if settings.host in ("0.0.0.0", "::", "127.0.0.1", "::1") else settings.host  # noqa: S104
     scheme, port, usual = ("https", settings.tls_port, 443) if settings.tls_certificate else ("http", settings.port, 80)
