@@ -89,8 +89,6 @@ def _bound(address: str) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind((host.strip("[]"), int(port)))
         bound.listen(1)  # two sockets may share a bound address by SO_REUSEADDR; only listening settles it
     except BaseException:

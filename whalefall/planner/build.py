@@ -47,7 +47,7 @@ def build(request: Request, *, dry: bool = False) -> Built:
     start_order(_names(after))  # a circle would make the next line endless
     graces = _graces(world, after)
     if not dry:
-        directories.make_run_dir(world.run_dir)
+        directories.make_run_dir(world.run_dir, max((role.name for role in world.roles), key=len))
         directories.make_data_dir(world.data_dir)
     secret = _secret(world, dry=dry)
     configuration = _nginx_configuration(world, layout, graces, dry=dry)
@@ -162,9 +162,10 @@ def nginx_site(world: World, layout: Layout, grace_s: float) -> nginx.Site:
 
 def _notes(world: World, after: Mapping[str, Sequence[Dependency]], graces: Mapping[str, float]) -> list[str]:
     notes = []
-    front = world.running("nginx")
-    if front and front.ours and not world.nginx_binary:
+    if world.direct and world.front:
         why = f"no program '{world.settings.nginx_binary}'" if world.settings.nginx_binary else "NGINX_BINARY is empty"
+        if world.running("nginx") is None:
+            why = f"{world.procfile} runs no nginx"
         forwards = " and forwards /api/v1/scheduler/ to the scheduler" if world.running("scheduler") else ""
         notes.append(
             f"direct mode: {why}, so web takes the public port{forwards}. Same addresses; for more than a laptop, "

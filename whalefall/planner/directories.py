@@ -37,9 +37,9 @@ def make_private(path: Path, variable: str, mode: int = 0o700) -> None:
         path.chmod(mode)  # ours already, so closing it is safe: a umask or a volume left it open
 
 
-def make_run_dir(path: Path) -> None:
-    """RUN_DIR: private, and short enough for the sockets in it."""
-    longest = len(os.fsencode(path / "scheduler.1#99999.ctl"))
+def make_run_dir(path: Path, service: str = "scheduler") -> None:
+    """RUN_DIR: private, and short enough for the sockets in it; `service` is the longest name of one."""
+    longest = len(os.fsencode(path / f"probe-{service}.99#99999.sock"))
     if longest > SOCKET_PATH_MAX:
         raise ConfigError(
             f"RUN_DIR: {path} is too long for the sockets in it ({longest} bytes of {SOCKET_PATH_MAX}). Shorten it."

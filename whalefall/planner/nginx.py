@@ -182,7 +182,7 @@ def _context(site: Site, directory: Path) -> Mapping[str, object]:
     upstreams = {"web": list(site.web)} | ({"scheduler": list(site.scheduler)} if site.scheduler else {})
     return asdict(site) | {
         "backlog": BACKLOG,
-        "error_level": {"debug": "info", "info": "warn", "warning": "warn"}.get(site.log_level, site.log_level),
+        "error_level": {"debug": "info", "info": "error", "warning": "error"}.get(site.log_level, site.log_level),
         "errors": str(directory / "errors"),
         "home": str(directory),
         "http2": "directive" if site.version >= (1, 25, 1) else "listen",

@@ -41,6 +41,24 @@ def test_direct_mode_gives_web_the_public_port_and_the_schedulers_address(scene:
     assert web.command.argv[-1] == "whalefall.app.direct:application"
 
 
+@pytest.mark.parametrize(
+    ("procfile", "formation", "why"),
+    [
+        ("nginx: whalefall nginx\nweb: whalefall web\n", "", "direct mode: NGINX_BINARY is empty, so web takes"),
+        (
+            "nginx: whalefall nginx\nweb: whalefall web\n",
+            "nginx=0",
+            "direct mode: Procfile runs no nginx, so web takes",
+        ),
+        ("web: whalefall web\n", "", "direct mode: Procfile runs no nginx, so web takes"),
+    ],
+)
+def test_direct_mode_says_why(scene: Scene, procfile: str, formation: str, why: str) -> None:
+    built = scene.procfile(procfile).build(formation=formation)
+    assert built.plan.notes[0].startswith(why)
+    assert built.plan.notes[-1] == "the site is at http://localhost:5000"
+
+
 def test_the_schedulers_part_is_not_forwarded_when_there_is_none(scene: Scene) -> None:
     web = scene.instances(formation="scheduler=0")["web.1"]
     assert "WHALEFALL_DIRECT" not in web.command.env
