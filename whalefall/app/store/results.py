@@ -14,6 +14,7 @@ from whalefall.scheduler.core.runs import UNHAPPY
 from whalefall.scheduler.ledger.engine import reading
 from whalefall.scheduler.ledger.schema import run
 
+_HOUR_MAX = 20_000  # rows that one scrape may read
 _LONGEST = timedelta(days=1)  # a run that began on the day before may have ended today
 
 
@@ -80,3 +81,51 @@ def _first_id(moment: datetime) -> str:
     """The smallest run id of that millisecond: ids are UUIDs of version 7 (RFC 9562), 48 bits of time first."""
     digits = f"{max(int(moment.timestamp() * 1000), 0):012x}"
     return f"{digits[:8]}-{digits[8:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class HourOfJob:
+    """What became of one job's instants in a while, by state."""
+
+    job_id: str
+    state: str
+    count: int
+    longest_s: float | None
+    latest_s: float | None
+
+
+def hour(engine: Engine, since: datetime) -> list[HourOfJob]:
+    """Runs whose instant was after `since`, by job and state."""
+    columns = run.c
+    query = (
+        select(
+            columns.job_id,
+            columns.state,
+            columns.span_count,
+            columns.scheduled_at,
+            columns.started_at,
+            columns.finished_at,
+        )
+        .where(columns.run_id >= _first_id(since - _LONGEST), columns.scheduled_at >= since)
+        .order_by(columns.run_id.desc())
+        .limit(_HOUR_MAX)
+    )
+    found: dict[tuple[str, str], HourOfJob] = {}
+    with reading(engine) as connection:
+        for row in connection.execute(query):
+            result = Result("", row.state, row.scheduled_at, row.started_at, row.finished_at)
+            late_s = (row.started_at - row.scheduled_at).total_seconds() if row.started_at else None
+            key = (row.job_id, row.state)
+            before = found.get(key) or HourOfJob(row.job_id, row.state, 0, None, None)
+            found[key] = HourOfJob(
+                row.job_id,
+                row.state,
+                before.count + row.span_count,
+                _larger(before.longest_s, result.duration_s),
+                _larger(before.latest_s, late_s),
+            )
+    return list(found.values())
+
+
+def _larger(one: float | None, other: float | None) -> float | None:
+    return max((value for value in (one, other) if value is not None), default=None)
