@@ -11,7 +11,7 @@ from whalefall.settings import Settings
 
 _settings = Settings.load()
 
-bind = f"0.0.0.0:{os.environ['PORT']}" if os.environ.get("PORT") else _settings.web_listen
+bind = f"0.0.0.0:{_settings.port}" if os.environ.get("PORT", "").strip() else _settings.web_listen
 backlog = 2048
 proc_name = "whalefall-web"
 

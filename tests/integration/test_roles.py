@@ -202,8 +202,11 @@ def test_web_alone_listens_on_the_port_that_it_is_given(shell: Shell) -> None:
         assert told["master"] == process.pid  # exec'd: the process that was started is Gunicorn itself
 
 
-def test_web_alone_without_a_port_listens_where_nginx_looks_for_it(shell: Shell) -> None:
+@pytest.mark.parametrize("port", [None, ""])
+def test_web_alone_without_a_port_listens_where_nginx_looks_for_it(shell: Shell, port: str | None) -> None:
     del shell.environ["PORT"]
+    if port is not None:
+        shell.environ["PORT"] = port
     with Alone(shell, "web", "told:app"):
         until_answers(shell, shell.environ["WEB_LISTEN"].rpartition(":")[2])
 

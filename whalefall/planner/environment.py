@@ -53,6 +53,11 @@ def plain(environment: Environment) -> dict[str, str]:
     return {name: variable.value for name, variable in environment.items()}
 
 
+def is_set(environment: Environment, name: str) -> bool:
+    """Whether somebody gave it a value; empty counts as not set, as in Settings."""
+    return name in environment and bool(environment[name].value.strip())
+
+
 def load_settings(environment: Environment) -> Settings:
     """Settings from it; an error also says where the bad value was written."""
     try:

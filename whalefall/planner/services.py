@@ -8,7 +8,7 @@ from typing import Literal
 from whalefall.errors import ConfigError
 from whalefall.plan import Command, Dependency, Instance, Probe, RestartPolicy, StopPolicy
 from whalefall.planner import addresses, nginx, roles
-from whalefall.planner.environment import Environment, plain, put
+from whalefall.planner.environment import Environment, is_set, plain, put
 from whalefall.planner.gunicorn import DUMP_SIGNAL, LIVE_PATH, READY_PATH
 from whalefall.planner.layout import Layout
 from whalefall.planner.roles import Role
@@ -145,11 +145,11 @@ def _environment(service: Service, number: int) -> Environment:
     environment = dict(world.environment)
     if "PYTHONUNBUFFERED" not in environment:
         put(environment, {"PYTHONUNBUFFERED": "1"}, "default")  # a line is seen when it is written, as under honcho
-    if world.front and "WHALEFALL_URL" not in environment:
+    if world.front and not is_set(environment, "WHALEFALL_URL"):
         put(environment, {"WHALEFALL_URL": public_url(world)}, "default")  # their own PORT is not what people type
     if service.secret:
         put(environment, {"SECRET_KEY": service.secret}, "generated")
-    if world.app and "WHALEFALL_APP" not in environment:
+    if world.app and not is_set(environment, "WHALEFALL_APP"):
         put(environment, {"WHALEFALL_APP": world.app}, f"{world.options.path}: app")
     put(environment, world.options.of(role.name).env, world.options.where(role.name, "env"))
     put(environment, role.line.assignments, role.process.where)

@@ -12,7 +12,7 @@ from typing import Literal
 from whalefall.errors import ConfigError
 from whalefall.planner import addresses, applications, directories, options, procfile
 from whalefall.planner import nginx as nginx_files
-from whalefall.planner.environment import plain
+from whalefall.planner.environment import is_set, plain
 from whalefall.planner.roles import BUILT_IN_APP, gunicorn_argv, web_behind_procfile
 from whalefall.planner.world import Request, View, look
 
@@ -45,7 +45,7 @@ def gunicorn(kind: Literal["web", "scheduler"], request: Request) -> Standalone:
         applications.check(app, request.home, request.environ, "the application")
     bind = settings.scheduler_listen
     if kind == "web":
-        bind = f"0.0.0.0:{settings.port}" if "PORT" in view.environment else settings.web_listen
+        bind = f"0.0.0.0:{settings.port}" if is_set(view.environment, "PORT") else settings.web_listen
     env = _environment(view) | {"ENABLE_SCHEDULER": "true" if kind == "scheduler" else "false"}
     env |= {"WHALEFALL_APP": app} if app else {}
     return Standalone(gunicorn_argv(kind, app or BUILT_IN_APP, bind, settings.grace_s * 2 / 3), env)
@@ -67,8 +67,8 @@ def nginx(request: Request) -> Standalone:
         web=(_web_address(view),),
         scheduler=(settings.scheduler_listen,),
         https=addresses.join(settings.host, settings.tls_port) if settings.tls_certificate else "",
-        certificate=str(request.home / settings.tls_certificate),
-        key=str(request.home / settings.tls_key),
+        certificate=settings.tls_certificate and str(request.home / settings.tls_certificate),
+        key=settings.tls_key and str(request.home / settings.tls_key),
         acme=str(view.data_dir / "acme"),
         static="" if settings.app else nginx_files.static_directory(),
         request_timeout_s=settings.request_timeout_s,
@@ -101,7 +101,7 @@ def _web_address(view: View) -> str:
     environ = view.request.environ
     own = (environ.get("HONCHO_PROCESS_NAME") or environ.get("PS") or "").partition(".")[0]
     path = view.request.home / "Procfile"
-    if "WEB_LISTEN" not in view.environment and own and "PORT" in view.environment and path.is_file():
+    if own and is_set(view.environment, "PORT") and not is_set(view.environment, "WEB_LISTEN") and path.is_file():
         names = [process.name for process in procfile.parse(procfile.text(path), "Procfile")]
         port = web_behind_procfile(names, own, view.settings.port)
         if port is not None and 0 < port <= 65_535:
