@@ -3,8 +3,9 @@
 One job's failure never touches another: whatever a function raises becomes its run's ending.
 """
 
+import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -18,6 +19,9 @@ from whalefall.scheduler.functions import Function
 from whalefall.scheduler.ledger import Ledger
 from whalefall.scheduler.ledger.records import ClaimedRun, Ending
 
+Observer = Callable[[running.RunContext], None]
+
+_log = logging.getLogger("whalefall.scheduler")
 _ERROR_MAX = 50_000  # characters of a traceback
 _RETURNED_MAX = 2_000  # characters of what a job returned
 
@@ -40,9 +44,11 @@ class Performer:
         *,
         resolve: Callable[[ClaimedRun], Function],
         checkpoints: Checkpoints,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._app, self._ledger, self._roster = app, ledger, roster
         self._recorder, self._resolve, self._checkpoints = recorder, resolve, checkpoints
+        self._observers = observers
 
     def __call__(self, claimed: ClaimedRun) -> None:
         context = running.RunContext(claimed)
@@ -52,6 +58,7 @@ class Performer:
             ending = self._attempt(context)
         finally:
             running.leave(token)
+        self._tell_observers(context)
         if ending is None:  # written with the job's own transaction
             self._roster.remove(context.run_id)
         else:
@@ -65,7 +72,8 @@ class Performer:
             self._call(context)
         except running.RunCancelled:
             return ending_of(context, RunState.CANCELLED)
-        except BaseException:  # noqa: BLE001 - the border to the user's code; even SystemExit ends a run only
+        except BaseException as error:  # noqa: BLE001 - the border to the user's code; even SystemExit ends a run only
+            context.raised = error
             return ending_of(context, RunState.FAILED, traceback.format_exc())
         return ending_of(context, RunState.CANCELLED if context.cancelled.is_set() else RunState.SUCCEEDED)
 
@@ -75,8 +83,16 @@ class Performer:
         self._checkpoints.reached("run.started")
         with self._app.app_context():
             returned = function(*claimed.args, **claimed.kwargs)
+        context.returned = returned
         if returned is not None:
             context.output.write(f"returned {str(returned)[:_RETURNED_MAX]}\n")
+
+    def _tell_observers(self, context: running.RunContext) -> None:
+        for observer in self._observers:
+            try:
+                observer(context)
+            except Exception:  # noqa: BLE001 - a listener's failure is not the run's
+                _log.exception("a listener of run %s failed", context.run_id)
 
     def _in_one_transaction(self, context: running.RunContext) -> Ending | None:
         """The job's writes and the end of its run are one commit; fenced off, neither counts."""

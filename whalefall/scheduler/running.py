@@ -31,6 +31,8 @@ class RunContext:
     progress: float | None = None
     progress_text: str = ""
     connection: Connection | None = None
+    returned: Any = None
+    raised: BaseException | None = None
     told: Callable[[float, str], None] | None = None  # in a process of its own: progress goes to the parent
 
     @property

@@ -38,7 +38,15 @@ class Runtime:
         self._state = state
         self._ledger = ledger
         self.scribe = Scribe(ledger, self.holder, self.roster, tuning, finished=self.wake)
-        perform = Performer(state.app, ledger, self.roster, self.scribe, resolve=state.resolve, checkpoints=checkpoints)
+        perform = Performer(
+            state.app,
+            ledger,
+            self.roster,
+            self.scribe,
+            resolve=state.resolve,
+            checkpoints=checkpoints,
+            observers=state.observers,
+        )
         self.executors: dict[str, Executor] = {
             "thread": ThreadExecutor(tuning.threads, perform),
             "process": ProcessExecutor(tuning.processes, self.roster, self.scribe, lambda: state.app_ref),

@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import traceback
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from whalefall.scheduler.ledger import Ledger
 from whalefall.scheduler.ledger.engine import make_engine
 from whalefall.scheduler.ledger.reconcile import Code, Reconciled
 from whalefall.scheduler.ledger.records import ClaimedRun
+from whalefall.scheduler.running import RunContext
 from whalefall.scheduler.tuning import Tuning, tuning_from
 from whalefall.settings import Settings
 
@@ -38,6 +40,7 @@ class SchedulerState:
         self.settings = settings
         self.tuning: Tuning = tuning_from(app.config)
         self.checkpoints: Checkpoints = NoCheckpoints()
+        self.observers: list[Callable[[RunContext], None]] = []  # told of each attempt that ended in this process
         self.runtime: Runtime | None = None
         self._starting = threading.Lock()
 

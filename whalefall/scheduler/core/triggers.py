@@ -157,7 +157,7 @@ def argument_names(kind: str) -> frozenset[str]:
     edges = ("start_date", "end_date")
     return frozenset(
         {
-            "cron": (*_CRON_FIELDS, *edges, "expression"),
+            "cron": (*_CRON_FIELDS, *edges, "expression", "match"),
             "interval": (*_INTERVAL_FIELDS, *edges),
             "date": ("run_date",),
             "calendarinterval": (*_CALENDAR_FIELDS, *edges),
@@ -173,8 +173,10 @@ def zone_named(name: str) -> ZoneInfo:
 
 
 def _cron_from_arguments(given: dict[str, Any], timezone: str, now: datetime) -> TriggerSpec:
-    expression = given.pop("expression", None)
-    edges = _edges(given, timezone)
+    expression, match = given.pop("expression", None), given.pop("match", "either")
+    if match not in ("either", "both"):
+        raise TriggerError(f"match={match!r}: write 'either' (cron's rule for day and weekday) or 'both'.")
+    edges = _edges(given, timezone) | ({"match": "both"} if match == "both" else {})
     if expression is not None:
         if given:
             raise TriggerError(f"Give either an expression or fields: {next(iter(given))} is said twice.")
@@ -187,7 +189,7 @@ def _cron_from_arguments(given: dict[str, Any], timezone: str, now: datetime) ->
             "Write names ('mon-fri'), or a cron expression (expression='0 9 * * 1-5'), where 0 and 7 are Sunday."
         )
     try:
-        cron = cron_from_fields(fields)
+        cron = cron_from_fields(fields, days_must_both_match=match == "both")
     except CronSyntaxError as error:
         raise TriggerError(str(error)) from None
     if cron.after(datetime(1970, 1, 1)) is None:  # noqa: DTZ001 - wall-clock times have no zone

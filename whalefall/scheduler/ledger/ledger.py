@@ -203,6 +203,11 @@ class Ledger:
             jobs.change(connection, old, override_trigger=spec, next_fire_at=new.next_fire_at)
             jobs.note_schedule(connection, new, since=now, actor=actor, why=why)
 
+    def change_job(self, job_id: str, **values: Any) -> None:
+        """Other columns than the trigger: name, arguments, policies. A declared job gets its own back at a deploy."""
+        with self.writing() as connection:
+            jobs.change(connection, _found(jobs.hold(connection, job_id), job_id), **values)
+
     def pause(self, job_id: str, actor: str, reason: str, until: datetime | None) -> None:
         with self.writing() as connection:
             old = _found(jobs.hold(connection, job_id), job_id)

@@ -79,33 +79,7 @@ def first_cursor(record: JobRecord, now: datetime) -> datetime | None:
 
 
 def _new(declaration: Declaration, code: Code, now: datetime) -> JobRecord:
-    timezone = declaration.timezone or code.timezone
-    record = JobRecord(
-        job_id=declaration.job_id,
-        name=declaration.name,
-        description=declaration.description,
-        func_ref=declaration.func_ref,
-        args=list(declaration.args),
-        kwargs=declaration.kwargs,
-        code_trigger=declaration.spec(timezone=timezone, now=now),
-        override_trigger=None,
-        timezone=timezone,
-        anchor=now.replace(microsecond=0),
-        policies=declaration.policies,
-        origin="code",
-        is_builtin=declaration.is_builtin,
-        paused_at=None,
-        paused_until=None,
-        paused_by="",
-        pause_reason="",
-        broken_reason="",
-        retired_at=None,
-        deleted_at=None,
-        next_fire_at=None,
-        version=1,
-        created_at=now,
-        updated_at=now,
-    )
+    record = JobRecord.of(declaration, timezone=declaration.timezone or code.timezone, now=now, origin="code")
     return replace(record, next_fire_at=first_cursor(record, now))
 
 

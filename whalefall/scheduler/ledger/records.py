@@ -12,6 +12,7 @@ from whalefall.scheduler.core.fires import Pause
 from whalefall.scheduler.core.policies import Policies, stored_policies
 from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.core.triggers import Trigger, TriggerSpec, build_trigger
+from whalefall.scheduler.declaration import Declaration
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,36 @@ class JobRecord:
     version: int
     created_at: datetime
     updated_at: datetime
+
+    @classmethod
+    def of(cls, declaration: Declaration, *, timezone: str, now: datetime, origin: str) -> "JobRecord":
+        """A job as it is on its first day, its cursor not yet set."""
+        return cls(
+            job_id=declaration.job_id,
+            name=declaration.name,
+            description=declaration.description,
+            func_ref=declaration.func_ref,
+            args=list(declaration.args),
+            kwargs=declaration.kwargs,
+            code_trigger=declaration.spec(timezone=timezone, now=now),
+            override_trigger=None,
+            timezone=timezone,
+            anchor=now.replace(microsecond=0),
+            policies=declaration.policies,
+            origin=origin,
+            is_builtin=declaration.is_builtin,
+            paused_at=None,
+            paused_until=None,
+            paused_by="",
+            pause_reason="",
+            broken_reason="",
+            retired_at=None,
+            deleted_at=None,
+            next_fire_at=None,
+            version=1,
+            created_at=now,
+            updated_at=now,
+        )
 
     @property
     def effective_trigger(self) -> TriggerSpec:

@@ -1,0 +1,1 @@
+"""MOVING OVER: other libraries' names on top of ours, so that moving is one import line."""
