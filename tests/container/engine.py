@@ -1,7 +1,6 @@
 """Containers for the tests, by `engine.sh`: whichever engine is there, started and always removed."""
 
 import json
-import os
 import signal
 import subprocess
 import urllib.error
@@ -89,6 +88,7 @@ class Container:
     def until_ready(self, timeout_s: float = READY_WITHIN_S) -> Self:
         def ready() -> bool:
             rows = self.rows()
+            assert rows or self.state()["Status"] != "exited", f"the container has exited\n{self.logs()}"
             return bool(rows) and all(row["state"] == "ready" for row in rows.values())
 
         wait_until(ready, "all instances are ready", timeout_s, self.logs)
@@ -147,28 +147,27 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Of all processes together, in bytes. `pss` shares out what several processes map."""
+    """Of the container's control group, as the kernel counts it against the limit; in bytes."""
 
-    pss: int
+    usage: int
     processes: int
     oom_kills: int
 
     @classmethod
-    def of(cls, container: Container) -> "Memory":
+    def of(cls, container: Container) -> Self:
         processes = list(container.tree())
-        pss = sum(process.memory_full_info().pss for process in processes)
-        return cls(pss, len(processes), _oom_kills(processes[0].pid))
+        group, is_v2 = _memory_group(processes[0].pid)
+        usage = int((group / ("memory.current" if is_v2 else "memory.usage_in_bytes")).read_text())
+        events = (group / ("memory.events" if is_v2 else "memory.oom_control")).read_text()
+        kills = dict(line.split() for line in events.splitlines())["oom_kill"]
+        return cls(usage, len(processes), int(kills))
 
 
-def _oom_kills(pid: int) -> int:
-    """How often the kernel killed something in the cgroup of `pid` for want of memory, in cgroup v1 or v2."""
+def _memory_group(pid: int) -> tuple[Path, bool]:
+    """The control group that limits the memory of `pid`, and whether it is of version 2."""
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         number, controllers, path = line.split(":", 2)
-        for file in (
-            Path(f"/sys/fs/cgroup{path}/memory.events") if number == "0" else None,
-            Path(f"/sys/fs/cgroup/memory{path}/memory.oom_control") if "memory" in controllers else None,
-        ):
-            if file and file.exists():
-                pairs = dict(each.split() for each in file.read_text().splitlines())
-                return int(pairs["oom_kill"])
-    raise AssertionError(f"the memory cgroup of {pid} is not to be found; uid {os.geteuid()}")
+        group = Path(f"/sys/fs/cgroup{path}") if number == "0" else Path(f"/sys/fs/cgroup/memory{path}")
+        if (number == "0" and (group / "memory.events").exists()) or "memory" in controllers.split(","):
+            return group, number == "0"
+    raise AssertionError(f"the memory group of {pid} is not to be found")
