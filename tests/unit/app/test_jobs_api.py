@@ -253,3 +253,19 @@ def test_a_form_without_javascript_comes_back_to_its_page_with_the_sentence(admi
     page = admin.get("/scheduler/jobs/greet").text
     assert "&#39;greet&#39; is paused." in page
     assert "by hand" in page
+
+
+def test_upcoming_fires_are_listed_and_a_busy_job_is_a_band(viewer) -> None:
+    fires = {one["job_id"]: one for one in viewer.get("/api/v1/scheduler/fires?hours=48").json["data"]}
+    assert len(fires["greet"]["fires"]) == 2
+    assert fires["greet"]["is_dense"] is False
+    assert fires["sample_host"]["is_dense"] is True
+    assert next(iter(fires)) == "sample_host"
+    assert "greet" in viewer.get("/scheduler/timeline").text
+
+
+def test_jobs_that_fire_at_the_same_instant_are_named(admin) -> None:
+    admin.put("/api/v1/scheduler/jobs/fail", json={"cron_expression": "30 2 * * *"})
+    page = admin.get("/scheduler/timeline").text
+    together = page[page.index("collisions-title") :]
+    assert together.index("/scheduler/jobs/fail") < together.index("/scheduler/jobs/greet")

@@ -12,7 +12,17 @@ from whalefall.scheduler import of
 from whalefall.settings import Settings
 
 EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)>\'"&'
-PAGES = ["/dashboard", "/scheduler", "/runs", "/users", "/tokens", "/audit", "/me", "/scheduler/jobs/greet"]
+PAGES = [
+    "/dashboard",
+    "/scheduler",
+    "/scheduler/timeline",
+    "/runs",
+    "/users",
+    "/tokens",
+    "/audit",
+    "/me",
+    "/scheduler/jobs/greet",
+]
 PANELS = [f"/scheduler/jobs/greet/{panel}" for panel in ("run", "pause", "edit")]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from flask import current_app
 
 from whalefall import scheduler
-from whalefall.app import access
+from whalefall.app import access, upcoming
 from whalefall.app.api import represent
 from whalefall.app.api.blueprint import ApiBlueprint
 from whalefall.app.api.envelope import ok
@@ -27,6 +27,8 @@ from whalefall.app.api.schemas import (
     RunStarted,
     SchedulerState,
     TriggerEdit,
+    Upcoming,
+    UpcomingQuery,
 )
 from whalefall.app.api.trail import record
 from whalefall.app.roles import Role
@@ -167,6 +169,14 @@ def reload_jobs(_nothing: dict[str, Any]) -> dict[str, Any]:
         "reloaded_count": len(report.reloaded),
     }
     return ok(data, f"{len(report.reloaded)} jobs were read again, {len(report.deleted)} retired.")
+
+
+@blueprint.operation("GET", "/fires", needs_role=Role.VIEW, query=UpcomingQuery, gives_many=Upcoming, fails=(409,))
+def list_fires(query: dict[str, Any]) -> dict[str, Any]:
+    """What fires in the next hours, job by job, the soonest first."""
+    lanes = upcoming.lanes(admin(), datetime.now(UTC), timedelta(hours=query["hours"]))
+    data = [{"job_id": lane.job.id, "fires": lane.fires, "is_dense": lane.is_dense} for lane in lanes]
+    return ok(data, f"{len(data)} jobs fire in the next {query['hours']} hours.")
 
 
 @blueprint.operation("GET", "/state", needs_role=Role.VIEW, gives=SchedulerState, fails=(409,))

@@ -144,6 +144,16 @@ class Preview(Schema):
     fires = fields.List(fields.DateTime(format="iso"), required=True)
 
 
+class UpcomingQuery(Schema):
+    hours = fields.Integer(load_default=24, validate=validate.Range(1, 168))
+
+
+class Upcoming(Schema):
+    job_id = fields.String(required=True)
+    fires = fields.List(fields.DateTime(format="iso"), required=True)
+    is_dense = fields.Boolean(required=True, metadata={"description": "It fires more often than listed"})
+
+
 class PauseRequest(Schema):
     reason = fields.String(load_default="", validate=validate.Length(max=TEXT_MAX))
     until = fields.AwareDateTime(

@@ -10,6 +10,7 @@ document.documentElement.classList.add("js");
 
 const relative = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto", style: "short" });
 const clock = new Intl.DateTimeFormat(navigator.language, { timeStyle: "medium" });
+const hour = new Intl.DateTimeFormat(navigator.language, { hour: "2-digit", minute: "2-digit" });
 const fullIn = new Map();
 function full(moment, zone) {
   if (!fullIn.has(zone)) fullIn.set(zone, new Intl.DateTimeFormat(navigator.language, {
@@ -23,6 +24,7 @@ let ahead = 0; // how far the server's clock is ahead of ours, so that countdown
 function written(style, moment, zone, now) {
   const seconds = (moment - now) / 1000;
   if (style === "full") return full(moment, zone);
+  if (style === "hour") return hour.format(moment);
   if (style === "clock") return Math.abs(seconds) < 43200 ? clock.format(moment) : full(moment, zone);
   if (style === "countdown" && seconds >= 0) return countdown(seconds);
   if (style === "elapsed") return countdown(-seconds);
