@@ -18,13 +18,27 @@ def check(spec: str, directory: Path, environ: Mapping[str, str], where: str) ->
         hint = _as_module(spec)
         raise ConfigError(f"{where}: '{spec}' is no application. Write module:callable, as in {hint}.")
     module = spec.partition(":")[0]
-    search = [str(directory), *filter(None, environ.get("PYTHONPATH", "").split(":")), *sys.path[1:]]
-    missing = _missing(module, search)
+    missing = missing_module(module, directory, environ)
     if missing:
         raise ConfigError(
             f"{where}: there is no module '{missing}' in {directory} or among the installed packages. "
-            f"{_suggestion(missing, directory)}"
+            f"{suggestion(missing, directory)}"
         )
+
+
+def missing_module(module: str, directory: Path, environ: Mapping[str, str]) -> str:
+    """The part of `module` that cannot be found from `directory`, "" when all of it can."""
+    return _missing(module, [str(directory), *filter(None, environ.get("PYTHONPATH", "").split(":")), *sys.path[1:]])
+
+
+def suggestion(missing: str, directory: Path) -> str:
+    """What was probably meant, among the modules of `directory`."""
+    here = sorted(
+        entry.stem
+        for entry in directory.iterdir()
+        if entry.stem.isidentifier() and (entry.suffix == ".py" or (entry / "__init__.py").exists())
+    )[:20]
+    return nearest(missing, here) if here else "Name one that exists, or start whalefall where it lies."
 
 
 def _missing(module: str, search: Sequence[str]) -> str:
@@ -48,12 +62,3 @@ def _as_module(spec: str) -> str:
     """`src/app.py` → `src.app:app`: what was probably meant."""
     module = spec.partition(":")[0].removesuffix(".py").replace("/", ".").strip(".")
     return f"{module}:app" if re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", module) else "wsgi:application"
-
-
-def _suggestion(missing: str, directory: Path) -> str:
-    here = sorted(
-        entry.stem
-        for entry in directory.iterdir()
-        if entry.stem.isidentifier() and (entry.suffix == ".py" or (entry / "__init__.py").exists())
-    )[:20]
-    return nearest(missing, here) if here else "Name one that exists, or start whalefall where it lies."

@@ -6,6 +6,7 @@ honcho or on a PaaS, so that one Procfile means one thing everywhere.
 """
 
 import dataclasses
+import difflib
 import os
 import re
 import shlex
@@ -64,6 +65,8 @@ def classify(process: Process) -> Role:
                 "operators; name the application there or by WHALEFALL_APP."
             )
         return _ours(process, line, words)
+    if words and (near := difflib.get_close_matches(words[0], ROLES, 1)):
+        raise ConfigError(f"{process.where}: whalefall has no role '{words[0]}'. Did you mean '{near[0]}'?")
     if line.program == "nginx":
         return Role(process, line, "nginx")
     match process.name:
@@ -153,6 +156,15 @@ def is_our_gunicorn(role: Role, environ: Mapping[str, str]) -> bool:
     else:
         return False
     return bool(found) and Path(found).parent == Path(sys.executable).parent
+
+
+def python_module(role: Role, environ: Mapping[str, str]) -> str:
+    """`celery` of `python -m celery …` when that is our own Python, so that we know what it can import; else ""."""
+    argv = role.line.argv
+    if len(argv) < 3 or argv[1] != "-m" or not _PYTHON.match(role.line.program):
+        return ""
+    found = shutil.which(argv[0], path=environ.get("PATH", os.defpath))
+    return argv[2] if found and Path(found).parent == Path(sys.executable).parent else ""
 
 
 def plain_argv(role: Role, directory: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

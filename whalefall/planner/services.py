@@ -7,7 +7,7 @@ from typing import Literal
 
 from whalefall.errors import ConfigError
 from whalefall.plan import Command, Dependency, Instance, Probe, RestartPolicy, StopPolicy
-from whalefall.planner import addresses, nginx, roles
+from whalefall.planner import addresses, applications, nginx, roles
 from whalefall.planner.environment import Environment, is_set, plain, put
 from whalefall.planner.gunicorn import DUMP_SIGNAL, LIVE_PATH, READY_PATH
 from whalefall.planner.layout import Layout
@@ -214,5 +214,11 @@ def _plain_argv(service: Service, environ: Mapping[str, str]) -> tuple[tuple[str
     if roles.program_missing(argv, environ, home):
         raise ConfigError(
             f"{role.process.where}: there is no program '{argv[0]}' on PATH. Install it, or mend its name."
+        )
+    module = roles.python_module(role, environ)
+    if missing := module and applications.missing_module(module, home, environ):
+        raise ConfigError(
+            f"{role.process.where}: there is no module '{missing}' in {home} or among the installed packages. "
+            "Install it, or mend its name."
         )
     return argv, notes

@@ -141,7 +141,7 @@ def _environment(request: Request) -> Environment:
     path = request.directory / request.env_file if request.env_file else request.home / ".env"
     name = str(request.env_file or ".env")
     values: dict[str, str] = {}
-    if request.env_file or path.is_file():
+    if request.env_file or path.exists():
         values = dotenv.read(path, name, request.environ)
     environment = merge(request.environ, values, name)
     asked = {

@@ -255,6 +255,9 @@ def test_a_bad_command_line(scene: Scene, options: dict[str, object], sentence: 
 FILES = {
     "a program": ("web: gunicron wsgi\n", {}, "Procfile:1: there is no program 'gunicron' on PATH"),
     "a path": ("web: ./run.sh\n", {}, "Procfile:1: there is no program './run.sh'"),
+    "a module": ("web: python -m whalefal web\n", {}, "Procfile:1: there is no module 'whalefal' in"),
+    "a role": ("web: python -m whalefall wbe\n", {}, "Procfile:1: whalefall has no role 'wbe'. Did you mean 'web'?"),
+    "an .env that Docker made": ("web: sleep 1\n", {".env/x": ""}, ".env: cannot be read (Is a directory)"),
     "a line": ("web gunicorn\n", {}, "Procfile:1: 'web gunicorn' has no colon"),
     "an edge": ("web: sleep 1\n", {"whalefall.toml": '[services.web]\nafter = ["db"]'}, "the Procfile has no 'db'"),
     "a circle": (
