@@ -76,23 +76,23 @@ def test_cron_fields_keep_their_meaning(fields: dict[str, Any]) -> None:
     assert instants("cron", fields) == theirs(CronTrigger(**fields, timezone="UTC"))
 
 
-_FIELDS = st.fixed_dictionaries(
-    {},
-    optional={
-        "minute": st.sampled_from(["0", "*/20", "5,50"]),
-        "hour": st.sampled_from(["3", "*/6", "9-17"]),
-        "day": st.sampled_from(["1", "*/10", "last", "1st mon", "15-20"]),
-        "month": st.sampled_from(["*", "2", "1-6/2"]),
-        "day_of_week": st.sampled_from(["0", "1-3", "sun", "*/3", "mon-fri"]),
-        "week": st.sampled_from(["*", "1-20", "53"]),
-    },
+_TIMES = {"minute": st.sampled_from(["0", "*/20", "5,50"]), "hour": st.sampled_from(["3", "*/6", "9-17"])}
+_WEEKDAYS = {"day_of_week": st.sampled_from(["0", "1-3", "sun", "*/3", "mon-fri"])}
+_DATES = {
+    "day": st.sampled_from(["1", "*/10", "last", "1st mon", "15-20"]),
+    "month": st.sampled_from(["*", "2", "1-6/2"]),
+}
+_WEEKS = {"week": st.sampled_from(["*", "1-20", "53"])}
+# Not all of them at once: that may never come true, which takes APScheduler minutes to find.
+_FIELDS = st.fixed_dictionaries({}, optional={**_TIMES, **_WEEKDAYS, **_DATES}) | st.fixed_dictionaries(
+    {}, optional={**_TIMES, **_WEEKDAYS, **_WEEKS}
 )
 
 
 @given(fields=_FIELDS, days=st.integers(0, 1000))
 @settings(max_examples=150, deadline=None)
 def test_any_cron_keeps_its_meaning(fields: dict[str, str], days: int) -> None:
-    assume(fields)
+    assume(fields and not (fields.get("day") == "1st mon" and "day_of_week" in fields))  # never, or any Monday
     start = NOW + timedelta(days=days)
     expected = theirs(CronTrigger(**fields, timezone="UTC"), 3, start)
     assert instants("cron", fields, 3, start) == expected

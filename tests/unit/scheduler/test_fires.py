@@ -205,7 +205,7 @@ _POLICIES = st.builds(
     pause=st.none() | st.tuples(st.integers(0, 100_000), st.booleans()),
     period=st.sampled_from([1, 7, 60, 3600]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_instant_is_on_record_exactly_once(
     policies: Policies, steps: list[tuple[int, int]], pause: tuple[int, bool] | None, period: int
 ) -> None:
