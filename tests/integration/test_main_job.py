@@ -147,6 +147,27 @@ def test_status_logs_restart_and_stop_by_the_command_line(deployment: Deployment
     assert deployment.whalefall("health").returncode == 1
 
 
+def test_scale_events_and_why_by_the_command_line(deployment: Deployment) -> None:
+    scaled = deployment.whalefall("scale", "web=2")
+    assert scaled.returncode == 0, scaled
+    assert {"web.1", "web.2"} <= deployment.rows().keys()
+    assert deployment.rows()["web.2"]["state"] == "ready"
+    refused = deployment.whalefall("scale", "scheduler=2")
+    assert refused.returncode == 1
+    assert "scheduler=2 is refused: two schedulers on one host would compete" in refused.stderr
+    assert deployment.whalefall("reload").returncode == 0
+    assert {"web.1", "web.2"} <= deployment.rows().keys(), "a reload keeps what was scaled"
+    assert deployment.whalefall("scale", "web=1").returncode == 0
+    assert "web.2" not in deployment.rows()
+    pid = deployment.master("web")
+    os.kill(pid, signal.SIGKILL)
+    deployment.until_replaced("web", pid)
+    assert "web.1 was killed by signal 9 (SIGKILL)" in deployment.whalefall("events").stdout
+    report = deployment.whalefall("why", "web").stdout
+    assert "web.1 was killed by signal 9 (SIGKILL)" in report
+    assert "Booting worker" in report, "its last lines are in it"
+
+
 BURNER = """
 import pathlib, time
 from flask import Flask

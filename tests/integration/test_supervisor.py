@@ -485,3 +485,67 @@ def test_a_reload_that_names_a_taken_port_changes_nothing(tmp_path: Path) -> Non
             supervised.ask("reload")
             supervised.until_said("reload: nothing is changed: cannot listen on")
         assert supervised.rows()["a.1"]["pid"] == pid
+
+
+def test_a_crash_leaves_a_dossier_that_says_why(tmp_path: Path) -> None:
+    crash_dir = tmp_path / "crashes"
+    code = "import sys; hold = bytearray(50_000_000); print('about to fail'); sys.exit('ledger is locked')"
+    probe = Probe("tcp", address="127.0.0.1:1")
+    policy = RestartPolicy(first_s=0.01, max_s=0.01, on_give_up="stop")
+    broken = instance("broken", python(code), tmp_path, ready=probe, restart=policy)
+    with Supervised(tmp_path, broken, instance("a", SLEEPER, tmp_path), crash_dir=str(crash_dir)) as supervised:
+        supervised.until(lambda rows: rows and rows["broken.1"]["state"] == "failed", "it has given up")
+        found = supervised.ask("why", "broken", lines=10)["dossiers"]
+        assert supervised.ask("why", "a")["dossiers"] == []
+    assert len(found) == 5
+    last = found[-1]
+    assert last["what"].startswith("broken.1 exited with code 1")
+    assert last["lines"] == ["about to fail", "ledger is locked"]
+    assert last["ready_after_s"] is None
+    assert last["peak_memory_bytes"] > 50_000_000
+    assert len(list(crash_dir.glob("*.json"))) == 5
+
+
+def test_events_tell_what_the_supervisor_did(tmp_path: Path) -> None:
+    from whalefall.control.client import stream
+    from whalefall.control.protocol import Request
+
+    with Supervised(tmp_path, instance("a", SLEEPER, tmp_path)) as supervised:
+        pid = supervised.until_ready()["a.1"]["pid"]
+        followed = stream(supervised.run_dir, Request("events", follow=True, lines=10), timeout_s=20)
+        assert "a.1 is ready" in next(followed)["text"]
+        os.kill(pid, signal.SIGKILL)
+        event = next(followed)
+        assert event["level"] == "warning"
+        assert "a.1 was killed by signal 9 (SIGKILL)" in event["text"]
+        assert any("SIGKILL" in each["text"] for each in supervised.ask("events")["events"])
+
+
+def test_reload_and_scale_answer_when_the_planner_has(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from whalefall.plan import Command, plan_to_json
+
+    asked = str(tmp_path / "asked")
+    code = f"import sys; open({asked!r}, 'w').write(' '.join(sys.argv[1:])); sys.exit('scheduler=2 is refused')"
+    planner = Command((sys.executable, "-c", code), str(tmp_path), {"PATH": os.environ["PATH"]})
+    with Supervised(tmp_path, instance("a", SLEEPER, tmp_path), replan=planner) as supervised:
+        supervised.until_ready()
+        with pytest.raises(
+            ControlError, match="nothing is changed: the planner exited with code 1: scheduler=2 is refused"
+        ):
+            supervised.ask("scale", options={"scheduler": 2})
+        assert (tmp_path / "asked").read_text() == "--scale scheduler=2"
+        with pytest.raises(ControlError, match="needs a number for each service"):
+            supervised.ask("scale", options={"web": "many"})
+        with pytest.raises(ControlError, match="scheduler=2 is refused"):
+            supervised.ask("reload")
+        assert (tmp_path / "asked").read_text() == "", "what was refused is not asked for again"
+    two = replace(instance("a", SLEEPER, tmp_path), number=2)
+    plan = replace(supervised.plan, instances=(instance("a", SLEEPER, tmp_path), two))
+    (tmp_path / "next.json").write_text(plan_to_json(plan))
+    planner = Command(("sh", "-c", f"cat {tmp_path / 'next.json'}"), str(tmp_path), {"PATH": os.environ["PATH"]})
+    with Supervised(tmp_path, instance("a", SLEEPER, tmp_path), replan=planner) as supervised:
+        supervised.until_ready()
+        assert supervised.ask("scale", options={"a": 2}) == {"accepted": ["a.1", "a.2"]}
+        supervised.until_ready("a.1", "a.2")

@@ -2,8 +2,8 @@
 
     assert play(service()) >> Start() << Spawn("a.1#1") >> Spawned("a.1#1", 7) << ...
 
-Every action but `Report` must be expected, in order, before the next event; `Report` is checked when `says(...)`
-expects it. Time stands still until `at(t)` moves it. `assert` closes the playbook: then nothing may be left unexpected.
+Every action but `Report` and `KeepDossier` must be expected, in order, before the next event; `Report` is checked when
+`says(...)` expects it. Time stands still until `at(t)` moves it. `assert` closes the playbook: then nothing may be left unexpected.
 """
 
 import random
@@ -103,7 +103,7 @@ class play:  # noqa: N801 - reads as a word
 
     def _take(self, actions: list[do.Action]) -> None:
         self.reports += [action.text for action in actions if isinstance(action, do.Report)]
-        self.pending += [action for action in actions if not isinstance(action, do.Report)]
+        self.pending += [action for action in actions if not isinstance(action, do.Report | do.KeepDossier)]
 
     def _let_time_pass(self, until: float) -> None:
         assert until >= self.now, "time does not run backwards"

@@ -1,6 +1,7 @@
 """Commands that talk to a running whalefall over its control socket, and wait until what they asked for is so."""
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -24,6 +25,8 @@ Row = dict[str, Any]
 def status(arguments: argparse.Namespace) -> int:
     """A table, or the reply itself as JSON. Exit code 0 as long as it answers: `health` judges."""
     answer = _status(run_dir(arguments))
+    for row in answer["instances"]:
+        row["processes"] = _processes(row["pid"])
     print(json.dumps(answer, indent=2) if arguments.json else tables.status(answer))
     return 0
 
@@ -63,9 +66,36 @@ def restart(arguments: argparse.Namespace) -> int:
 
 
 def reload(arguments: argparse.Namespace) -> int:
-    """Asks and returns: what is replaced, and whether the new Plan was good, is told by `status` and the log."""
-    ask(run_dir(arguments), Request("reload", arguments.service))
-    print("asked to reload; see `whalefall logs` for what came of it")
+    """Until the new Plan is applied and everything in it is ready. A bad one changes nothing and is told."""
+    if arguments.service:
+        return restart(arguments)
+    return _plan_again(arguments, Request("reload"), "reloaded")
+
+
+def scale(arguments: argparse.Namespace) -> int:
+    """Until the new instances are ready and the others gone."""
+    return _plan_again(arguments, Request("scale", options=dict(arguments.numbers)), "scaled")
+
+
+def events(arguments: argparse.Namespace) -> int:
+    """What happened, a sentence each."""
+    request = Request("events", follow=arguments.follow, lines=arguments.lines)
+    where = run_dir(arguments)
+    found = stream(where, request) if arguments.follow else iter(ask(where, request)["events"])
+    for event in found:
+        print(json.dumps(event) if arguments.json else tables.event(event), flush=True)
+    return 0
+
+
+def why(arguments: argparse.Namespace) -> int:
+    """The newest crash reports."""
+    found = ask(run_dir(arguments), Request("why", arguments.service, lines=arguments.lines))["dossiers"]
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    elif found:
+        print("\n\n".join(map(tables.dossier, found)))
+    else:
+        print(f"no crash of {arguments.service or 'anything'} is on record")
     return 0
 
 
@@ -101,6 +131,16 @@ def _act(arguments: argparse.Namespace, verb: str, done: Callable[[Row, int], bo
     return 0
 
 
+def _plan_again(arguments: argparse.Namespace, request: Request, word: str) -> int:
+    """The planner answers within its own time limit; then everything has to become what the Plan says."""
+    where = run_dir(arguments)
+    names: Sequence[str] = ask(where, request, timeout_s=PATIENCE_S)["accepted"]
+    for name in names:
+        _await(where, name, lambda row: row["state"] in ("ready", *SETTLED) and not row.get("replacing"))
+    print(f"{word}: {', '.join(names)}")
+    return 0
+
+
 def _await(where: Path, name: str, done: Callable[[Row], bool]) -> Row:
     """Polls: the protocol answers at once, and a state is a question of a moment."""
     deadline = time.monotonic() + PATIENCE_S
@@ -118,6 +158,25 @@ def _await(where: Path, name: str, done: Callable[[Row], bool]) -> Row:
     )
 
 
+def _processes(pid: int | None) -> list[dict[str, Any]]:
+    """The leader and the processes below it, oldest first; [] for one that does not run (any more)."""
+    import psutil
+
+    found = []
+    with contextlib.suppress(psutil.Error):
+        leader = psutil.Process(pid) if pid else None
+        for process in [leader, *leader.children(recursive=True)] if leader else []:
+            with contextlib.suppress(psutil.Error), process.oneshot():
+                age = max(0.01, time.time() - process.create_time())
+                used = sum(process.cpu_times()[:2])
+                memory = process.memory_info().rss
+                percent = round(100 * used / age, 1)
+                found.append(
+                    {"pid": process.pid, "age_s": round(age, 1), "memory_bytes": memory, "cpu_percent": percent}
+                )
+    return found
+
+
 def _status(where: Path) -> dict[str, Any]:
     answer = ask(where, Request("status"))
     if not isinstance(answer, dict) or not isinstance(answer.get("instances"), list):
@@ -133,5 +192,8 @@ COMMANDS = {
     "stop": stop,
     "restart": restart,
     "reload": reload,
+    "scale": scale,
+    "events": events,
+    "why": why,
     "shutdown": shutdown,
 }

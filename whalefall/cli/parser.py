@@ -13,6 +13,7 @@ from whalefall.errors import UsageError
 
 GRACE_S_MAX = 3600
 LINES_MAX = 10_000
+COUNT_MAX = 100  # a service's ports reach no further
 
 
 class _Parser(argparse.ArgumentParser):
@@ -57,6 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--secrets", action="store_true", help="show secrets; the JSON is then exactly what the supervisor reads"
     )
     plan.add_argument("--for-supervisor", action="store_true", help=argparse.SUPPRESS)
+    plan.add_argument("--scale", default="", help=argparse.SUPPRESS)  # the supervisor's, over --formation
     _plan_options(add("check", "validate Procfile, .env, settings, options and the Nginx configuration", "planning"))
 
     for role, purpose in (
@@ -83,6 +85,16 @@ def make_parser() -> argparse.ArgumentParser:
             command.add_argument("service", nargs="?", default="", metavar="SERVICE", help="a service or an instance")
         else:
             command.add_argument("service", metavar="SERVICE", help="a service or an instance")
+    events = _control(add("events", "what the supervisor did and why", "control"))
+    events.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
+    events.add_argument("-n", "--lines", type=_lines, default=50, metavar="N", help="how many (default 50)")
+    events.add_argument("--json", action="store_true", help="one JSON object a line")
+    why = _control(add("why", "why did it end? the crash reports of a service, newest last", "control"))
+    why.add_argument("service", nargs="?", default="", metavar="SERVICE", help="a service or an instance")
+    why.add_argument("-n", "--lines", type=_lines, default=1, metavar="N", help="how many reports (default 1)")
+    why.add_argument("--json", action="store_true", help="as JSON")
+    scale = _control(add("scale", "run more or fewer instances of a service, until the next start", "control"))
+    scale.add_argument("numbers", nargs="+", type=_count, metavar="SERVICE=N", help="as web=3")
     _control(add("shutdown", "stop everything in order, and the supervisor with it", "control"))
     _control(add("health", "exit 0 when all is well, 1 with the reason when not", "health"))
     return parser
@@ -133,6 +145,13 @@ def _grace(text: str) -> int:
 
 def _lines(text: str) -> int:
     return _number(text, 1, LINES_MAX, "a number of lines")
+
+
+def _count(text: str) -> tuple[str, int]:
+    name, equals, number = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not understood; write SERVICE=N, as web=3")
+    return name, _number(number, 0, COUNT_MAX, "a number of instances")
 
 
 def _number(text: str, low: int, high: int, what: str) -> int:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from whalefall.errors import UsageError
+from whalefall.planner.formation import scaled
 from whalefall.planner.world import Request
 
 
@@ -16,7 +17,7 @@ def of(arguments: argparse.Namespace) -> Request:
         procfile=arguments.procfile,
         app=getattr(arguments, "app", ""),
         port=getattr(arguments, "port", None),
-        formation=getattr(arguments, "formation", ""),
+        formation=scaled(getattr(arguments, "formation", ""), getattr(arguments, "scale", "")),
         grace_s=getattr(arguments, "grace", None),
         env_file=getattr(arguments, "env", None),
     )

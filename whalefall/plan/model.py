@@ -134,5 +134,6 @@ class Plan:
     run_dir: str = ""  # for the control socket; private to the user (0700)
     log_format: Literal["text", "json", "raw"] = "text"
     log_dir: str = ""  # "" keeps logs on standard output only
+    crash_dir: str = ""  # where crash reports are kept; "" keeps them in memory only
     replan: Command | None = None  # prints the next Plan as JSON; run on reload
     notes: tuple[str, ...] = ()  # sentences that the supervisor prints once at its start

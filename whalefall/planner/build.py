@@ -76,6 +76,7 @@ def _plan(world: World, layout: Layout, instances: Sequence[Instance], notes: Se
         run_dir=str(world.run_dir),
         log_format=_LOG_FORMATS[world.settings.log_format],
         log_dir=world.absolute(world.settings.log_dir),
+        crash_dir=str(world.data_dir / "crashes"),
         replan=_replan(world.request),
         notes=tuple(notes),
     )

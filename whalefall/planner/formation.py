@@ -34,6 +34,13 @@ def counts(text: str, names: Sequence[str]) -> dict[str, int]:
     return {name: asked.get(name, default) for name in names}
 
 
+def scaled(text: str, over: str) -> str:
+    """The formation `text` with the numbers of `over` in the place of its own."""
+    named = {part.partition("=")[0].strip() for part in over.split(",")}
+    kept = [part for part in text.split(",") if part.strip() and part.partition("=")[0].strip() not in named]
+    return ",".join([*kept, over]) if over else text
+
+
 def base_ports(names: Sequence[str], base: int, front: str) -> dict[str, int]:
     """The port of each type's first instance. Raises ConfigError when the last one would lie beyond 65535."""
     order = list(names)

@@ -9,9 +9,10 @@ import selectors
 import signal
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from whalefall.errors import ConfigError
 from whalefall.plan import Instance, Plan
@@ -27,14 +28,17 @@ from whalefall.supervisor.core.events import (
     StopRequested,
     TreeEmptied,
 )
-from whalefall.supervisor.edge import children, clock, listeners, locks, sink, trees
+from whalefall.supervisor.edge import cgroup, children, clock, dossiers, listeners, locks, sink, trees
+from whalefall.supervisor.edge.dossiers import Dossiers
 from whalefall.supervisor.edge.output import Output
 from whalefall.supervisor.edge.probes import Probes
 from whalefall.supervisor.edge.signals import Signals
 from whalefall.supervisor.edge.spawn import Handed, SpawnError, spawn
 
+_LAST_LINE_SHOWN = 200  # characters; the whole line is in the log and in the dossier
 _SIGNAL_KEY = ("signal", "")
 _STOP_SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "SIGINT"}
+_EVENTS_KEPT = 1_000  # for `events`; a sentence each
 _LAST_WORDS_S = 1.0  # how long a reader may take to accept our last lines before we leave
 
 
@@ -63,6 +67,10 @@ class Loop:
     queue: deque[Event] = field(default_factory=deque)
     trees_changed: bool = False
     exit_code: int | None = None
+    oom_kills: int | None = field(default_factory=cgroup.oom_kills)
+    dossiers: Dossiers = field(default_factory=lambda: Dossiers(""))
+    told: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_EVENTS_KEPT))
+    listeners_to_events: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
     reload: bool = False
     after_turn: list["AfterTurn"] = field(default_factory=list)
 
@@ -196,7 +204,9 @@ class Loop:
                 case do.Forget(life=life):
                     self._forget(life)
                 case do.Report():
-                    self._report(action)
+                    self.tell(action)
+                case do.KeepDossier():
+                    self._keep_dossier(action)
                 case do.Exit(code=code):
                     self.exit_code = code
 
@@ -270,10 +280,31 @@ class Loop:
             living.private.close()
             self._private_path(life).unlink(missing_ok=True)
 
-    def _report(self, report: do.Report) -> None:
+    def _keep_dossier(self, action: do.KeepDossier) -> None:
+        kills = cgroup.oom_kills()
+        before, self.oom_kills = self.oom_kills, kills
+        complaint = self.dossiers.keep(
+            {
+                "at": round(clock.wall(), 3),
+                "instance": action.instance,
+                "what": action.what,
+                **action.facts,
+                "out_of_memory_kills": None if kills is None or before is None else kills - before,
+                "lines": self.output.last(action.instance, dossiers.LINES, action.life),
+            }
+        )
+        if complaint:
+            self.tell(do.Report(complaint, level="warning"))
+
+    def tell(self, report: do.Report) -> None:
+        """To the log, to `events`, and to whoever follows them."""
+        event = {"at": round(clock.wall(), 3), "instance": report.instance, "level": report.level, "text": report.text}
+        self.told.append(event)
+        for tell in self.listeners_to_events:
+            tell(event)
         said = self.output.last(report.instance, report.tail_lines, report.life)
         if len(said) == 1:
-            self.output.say(f'{report.text}. Last line: "{said[0]}"')
+            self.output.say(f'{report.text}. Last line: "{said[0][:_LAST_LINE_SHOWN]}"')
         elif said:
             self.output.say(f"{report.text}. Its last {len(said)} lines:")
             for line in said:

@@ -12,6 +12,7 @@ from whalefall.plan.order import check
 from whalefall.supervisor.core.engine import Engine
 from whalefall.supervisor.edge import linux
 from whalefall.supervisor.edge.chance import Chance
+from whalefall.supervisor.edge.dossiers import Dossiers
 from whalefall.supervisor.edge.output import Output
 from whalefall.supervisor.edge.probes import Probes
 from whalefall.supervisor.edge.signals import Signals
@@ -42,8 +43,10 @@ def supervise(plan: Plan) -> int:
     output = Output(Sink.on(_STDOUT, selector), selector, plan.log_format)
     output.name_all([instance.name for instance in plan.instances])
     loop = Loop(Engine(Chance()), selector, output, Probes(selector), Signals(), run_dir)
-    requests = Requests(loop)
-    loop.after_turn += [requests, Reload(loop, plan)]
+    loop.dossiers = Dossiers(plan.crash_dir)
+    reload = Reload(loop, plan)
+    requests = Requests(loop, reload)
+    loop.after_turn += [reload, requests]  # in this order, so that a reload's answer leaves in the same turn
     requests.control.listen(run_dir)
     try:
         loop.bind(plan)

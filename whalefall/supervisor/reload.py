@@ -7,10 +7,13 @@ complaint is passed on as it is.
 import os
 import selectors
 import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from whalefall.errors import WhalefallError
-from whalefall.plan import Plan, plan_from_json
+from whalefall.plan import Command, Plan, plan_from_json
 from whalefall.plan.order import check
+from whalefall.supervisor.core.actions import Report
 from whalefall.supervisor.core.events import Exited, PlanChanged
 from whalefall.supervisor.edge import clock, trees
 from whalefall.supervisor.edge.spawn import Handed, SpawnError, spawn
@@ -19,21 +22,38 @@ from whalefall.supervisor.loop import AfterTurn, Loop
 PLANNER_TIMEOUT_S = 60.0
 _PLAN_BYTES_MAX = 67_108_864  # a thousand instances with a large environment each
 _CHUNK_BYTES = 65_536
+_COMPLAINT_SHOWN = 2_000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    answer: Callable[[str], None]
+    scale: dict[str, int]
 
 
 class Reload(AfterTurn):
-    """At most one planner at a time; a request that comes meanwhile is served by one more run."""
+    """At most one planner at a time; requests that come meanwhile are served together by one more run."""
 
     def __init__(self, loop: Loop, plan: Plan) -> None:
         self.loop, self.plan = loop, plan
+        self.scale: dict[str, int] = {}  # what people asked for since the start; survives every reload
+        self.wanted: list[_Wish] = []
+        self.served: list[_Wish] = []
         self.pid: int | None = None
         self.read = -1
         self.printed = bytearray()
         self.until = 0.0
 
+    def ask(self, answer: Callable[[str], None], scale: dict[str, int] | None = None) -> None:
+        """Plan again, perhaps with other numbers; `answer` gets "" when it is applied, else why nothing is changed."""
+        self.wanted.append(_Wish(answer, scale or {}))
+
     def turn_ended(self) -> None:
-        if self.loop.reload and self.pid is None and not self.loop.engine.stopping:
+        if self.loop.reload:
             self.loop.reload = False
+            self.ask(lambda _: None)
+        if self.wanted and self.pid is None and not self.loop.engine.stopping:
+            self.served, self.wanted = self.wanted, []
             self._start()
 
     def next_deadline(self) -> float | None:
@@ -41,7 +61,9 @@ class Reload(AfterTurn):
 
     def time_has_come(self, now: float) -> None:
         if self.pid is not None and now >= self.until:
-            self.loop.output.say(f"reload: the planner took longer than {PLANNER_TIMEOUT_S:g} s and is killed")
+            self.loop.tell(
+                Report(f"reload: the planner took longer than {PLANNER_TIMEOUT_S:g} s and is killed", level="error")
+            )
             trees.send([self.pid], signal.SIGKILL)
             self.until = now + PLANNER_TIMEOUT_S
 
@@ -63,19 +85,19 @@ class Reload(AfterTurn):
             self._apply()
         else:
             complaint = " ".join(self.printed.decode(errors="replace").split())
-            self.loop.output.say(f"reload: nothing is changed, because the planner {exited.status}: {complaint[:2000]}")
+            self._refuse(f"the planner {exited.status}: {complaint[:_COMPLAINT_SHOWN]}")
 
     def _start(self) -> None:
         if self.plan.replan is None:
-            self.loop.output.say("reload: this Plan does not say how to make the next one; nothing is changed")
+            self._refuse("this Plan does not say how to make the next one")
             return
         self.read, write = os.pipe2(os.O_CLOEXEC)
         try:
-            self.pid = spawn(self.plan.replan, Handed(output=write), {}, death_signal=signal.SIGKILL)
+            self.pid = spawn(self._command(self.plan.replan), Handed(output=write), {}, death_signal=signal.SIGKILL)
         except SpawnError as error:
             os.close(self.read)
             self.read = -1
-            self.loop.output.say(f"reload: nothing is changed, because the planner cannot be started: {error}")
+            self._refuse(f"the planner cannot be started: {error}")
             return
         finally:
             os.close(write)
@@ -89,12 +111,33 @@ class Reload(AfterTurn):
             check(plan)
             self.loop.bind(plan)
         except (WhalefallError, UnicodeDecodeError) as error:
-            self.loop.output.say(f"reload: nothing is changed: {error}")
+            self._refuse(str(error))
             return
         self.plan = plan
+        self.scale = self._asked_scale()
         self.loop.output.name_all([instance.name for instance in plan.instances])
-        self.loop.output.say("reload: the new Plan is applied")
+        self.loop.tell(Report("reload: the new Plan is applied"))
         self.loop.post(PlanChanged(plan))
+        self._answer("")
+
+    def _command(self, replan: Command) -> Command:
+        scale = ",".join(f"{service}={number}" for service, number in self._asked_scale().items())
+        return replace(replan, argv=(*replan.argv, "--scale", scale)) if scale else replan
+
+    def _asked_scale(self) -> dict[str, int]:
+        asked = dict(self.scale)
+        for wish in self.served:
+            asked |= wish.scale
+        return asked
+
+    def _refuse(self, reason: str) -> None:
+        self.loop.tell(Report(f"reload: nothing is changed: {reason}", level="error"))
+        self._answer(reason)
+
+    def _answer(self, reason: str) -> None:
+        for wish in self.served:
+            wish.answer(reason)
+        self.served = []
 
     def _close(self) -> None:
         self.loop.selector.unregister(self.read)

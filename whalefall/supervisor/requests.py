@@ -18,6 +18,7 @@ from whalefall.supervisor.core.events import (
 from whalefall.supervisor.core.snapshot import snapshot
 from whalefall.supervisor.edge import clock
 from whalefall.supervisor.loop import AfterTurn, Loop
+from whalefall.supervisor.reload import Reload
 
 _EVENTS: dict[str, Callable[[str], Event]] = {
     "start": InstanceStartRequested,
@@ -29,8 +30,9 @@ _EVENTS: dict[str, Callable[[str], Event]] = {
 class Requests(AfterTurn):
     """Answers requests on `control` about `loop`."""
 
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
+    def __init__(self, loop: Loop, reload: Reload) -> None:
+        self.loop, self.reload = loop, reload
+        loop.listeners_to_events.append(self._pass_on_event)
         self.control = Control(loop.selector, self.handle)
         self.started_at, self.started = clock.wall(), clock.now()
         self.verbs: dict[str, Callable[[Request, Connection], None]] = {
@@ -41,6 +43,9 @@ class Requests(AfterTurn):
             "stop": self._act,
             "restart": self._act,
             "reload": self._reload,
+            "scale": self._scale,
+            "why": self._why,
+            "events": self._events,
         }
 
     def readable(self, kind: str, name: object) -> None:
@@ -93,9 +98,49 @@ class Requests(AfterTurn):
             self.loop.post(_EVENTS[request.command](name))
         connection.answer({"accepted": names})
 
-    def _reload(self, _request: Request, connection: Connection) -> None:
-        self.loop.reload = True
-        connection.answer({"accepted": list(self.loop.engine.slots)})
+    def _reload(self, request: Request, connection: Connection) -> None:
+        if request.target:  # one service: replaced in any case, with what the present Plan says
+            self._act(Request("restart", request.target), connection)
+            return
+        self._plan_again(connection, {})
+
+    def _scale(self, request: Request, connection: Connection) -> None:
+        numbers = request.options
+        if not numbers or not all(type(number) is int and number >= 0 for number in numbers.values()):
+            raise ControlError("'scale' needs a number for each service, as web=3")
+        self._plan_again(connection, numbers)
+
+    def _plan_again(self, connection: Connection, scale: dict[str, int]) -> None:
+        """Answers when the planner has."""
+        if self.loop.engine.stopping:
+            raise ControlError("whalefall is stopping")
+        connection.streaming = "reload"
+
+        def answer(reason: str) -> None:
+            connection.streaming = ""
+            if reason:
+                connection.refuse(f"nothing is changed: {reason}")
+            else:
+                connection.answer({"accepted": [instance.name for instance in self.reload.plan.instances]})
+
+        self.reload.ask(answer, scale)
+
+    def _why(self, request: Request, connection: Connection) -> None:
+        connection.answer({"dossiers": self.loop.dossiers.about(self._names(request.target), request.lines)})
+
+    def _events(self, request: Request, connection: Connection) -> None:
+        events = list(self.loop.told)[-request.lines :] if request.lines > 0 else []
+        if not request.follow:
+            connection.answer({"events": events})
+            return
+        for event in events:
+            connection.answer(event)
+        connection.streaming = "events"
+
+    def _pass_on_event(self, event: dict[str, Any]) -> None:
+        for connection in self.control.followers():
+            if connection.streaming == "events":
+                connection.answer(event)
 
     def _shutdown(self, _request: Request, connection: Connection) -> None:
         self.loop.post(StopRequested("'shutdown' on the control socket"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from whalefall.cli.tables import columns, duration, status
+from whalefall.cli.tables import columns, dossier, duration, status
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,38 @@ def test_a_status_says_what_one_asks_next() -> None:
     supervisor = {"version": "1", "pid": 7, "state": "running", "uptime_s": 61}
     assert status({"supervisor": supervisor, "instances": rows}).splitlines() == [
         "whalefall 1 (pid 7), running for 1m01s",
-        "NAME   STATE    PID  UPTIME  RESTARTS  MORE",
-        "web.1  ready    12   5s      0",
-        "x.1    backoff  -    -       3         next try in 1.2 s; last: exited with code 1",
-        "n.1    waiting  -    -       0         waits for web",
+        "NAME   STATE    PID  UPTIME  RESTARTS  MEMORY  CPU  MORE",
+        "web.1  ready    12   5s      0         -       -",
+        "x.1    backoff  -    -       3         -       -    next try in 1.2 s; last: exited with code 1",
+        "n.1    waiting  -    -       0         -       -    waits for web",
+    ]
+
+
+def test_workers_stand_below_their_leader() -> None:
+    leader = {"pid": 12, "age_s": 5, "memory_bytes": 31_457_280, "cpu_percent": 0.4}
+    workers = [{"pid": pid, "age_s": 4, "memory_bytes": 62_914_560, "cpu_percent": 12.0} for pid in (13, 14)]
+    supervisor = {"version": "1", "pid": 7, "state": "running", "uptime_s": 61}
+    rows = [{**ROW, "processes": [leader, *workers]}]
+    assert status({"supervisor": supervisor, "instances": rows}).splitlines()[1:] == [
+        "NAME        STATE  PID  UPTIME  RESTARTS  MEMORY  CPU     MORE",
+        "web.1       ready  12   5s      0         30 MB   0.4 %",
+        " ├─ worker         13   4s                60 MB   12.0 %",
+        " └─ worker         14   4s                60 MB   12.0 %",
+    ]
+
+
+def test_a_crash_report_reads_as_a_story() -> None:
+    found = {
+        "at": 0.0, "what": "web.1 exited with code 3 1.5 s after its start", "generation": 4, "pid": 99,
+        "ready_after_s": None, "ran_for_s": 1.5, "crashes": "crash 2 of 5 in 60 s", "peak_memory_bytes": 52_428_800,
+        "out_of_memory_kills": 1, "last_probe": "GET / answered 503", "lines": ["Traceback", "ImportError: shop"],
+    }  # fmt: skip
+    assert dossier(found).splitlines()[1:] == [
+        "  generation 4, pid 99, never ready, ran for 1.5 s",
+        "  crash 2 of 5 in 60 s; peak memory of its leader 50 MB",
+        "  the kernel killed 1 process(es) of this group for memory meanwhile",
+        "  last probe: GET / answered 503",
+        "  its last 2 lines:",
+        "    | Traceback",
+        "    | ImportError: shop",
     ]

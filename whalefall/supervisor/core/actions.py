@@ -1,7 +1,8 @@
 """All that can be ordered, in the imperative. The loop carries them out in the order given."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from whalefall.plan import Instance, Probe
 
@@ -78,10 +79,32 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepDossier:
+    """Remember what is known about a life that ended badly. `what` is the sentence, `facts` what the engine knows."""
+
+    life: str
+    instance: str
+    what: str
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     """Everything has ended; leave with this code."""
 
     code: int
 
 
-Action = Spawn | Signal | SignalTree | SignalDescendants | KillTree | AskProbe | DropProbe | Forget | Report | Exit
+Action = (
+    Spawn
+    | Signal
+    | SignalTree
+    | SignalDescendants
+    | KillTree
+    | AskProbe
+    | DropProbe
+    | Forget
+    | Report
+    | KeepDossier
+    | Exit
+)

@@ -48,6 +48,7 @@ class Exited:
 
     pid: int
     status: ExitStatus
+    peak_bytes: int = 0  # of its resident memory
 
 
 @dataclass(frozen=True, slots=True)

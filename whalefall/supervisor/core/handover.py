@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from whalefall.plan import Instance
-from whalefall.supervisor.core.actions import Action, Report
+from whalefall.supervisor.core.actions import Action, KeepDossier, Report
 from whalefall.supervisor.core.events import DeadlinePassed, Event, Exited
 from whalefall.supervisor.core.lifecycle import Ending, Life, Phase
 from whalefall.supervisor.core.restarts import Chance, Restarts
@@ -151,8 +151,9 @@ class Slot:
         self.retired.append(incoming)
         old = self.current.id if self.current else "nothing"
         self.reason = f"generation {incoming.generation} {_how_it_ended(incoming)}"
-        text = f"{incoming.id} {_how_it_ended(incoming)} before it was ready; {old} goes on serving"
-        return [Report(text, self.instance.name, "error", incoming.id, tail_lines=5)]
+        what = f"{incoming.id} {_how_it_ended(incoming)} before it was ready"
+        text = f"{what}; {old} goes on serving"
+        return [self._dossier(incoming, what), Report(text, self.instance.name, "error", incoming.id, tail_lines=5)]
 
     def _promote(self, incoming: Life, now: float) -> list[Action]:
         old, self.current = self.current, incoming
@@ -196,15 +197,29 @@ class Slot:
         ready_for_s = None if life.ready_at is None else life.since - life.ready_at
         delay = None if self.instance.run_once else self.restarts.crashed(now, ready_for_s, self.rng)
         what = f"{self.instance.name} {_how_it_ended(life)} {life.since - life.born:.1f} s after its start"
+        dossier = self._dossier(life, what)
         if delay is None:
-            return self._give_up(life, what, now)
+            return [dossier, *self._give_up(life, what, now)]
         when = "at once" if delay == 0 else f"in {delay:.1f} s"
         text = f"{what} ({self.restarts.budget()}); restarting {when}"
         report = Report(text, self.instance.name, "warning", life.id, tail_lines=1)
         if delay == 0:
-            return [report, *self.start(now)]
+            return [dossier, report, *self.start(now)]
         self._rest(State.BACKOFF, now, now + delay)
-        return [report]
+        return [dossier, report]
+
+    def _dossier(self, life: Life, what: str) -> KeepDossier:
+        facts = {
+            "generation": life.generation,
+            "pid": life.pid,
+            "exit": str(life.exit) if life.exit else "",
+            "ran_for_s": round(life.since - life.born, 3),
+            "ready_after_s": None if life.ready_at is None else round(life.ready_at - life.born, 3),
+            "last_probe": life.probe_said,
+            "crashes": self.restarts.budget(),
+            "peak_memory_bytes": life.peak_bytes,
+        }
+        return KeepDossier(life.id, self.instance.name, what, facts)
 
     def _give_up(self, life: Life, what: str, now: float) -> list[Action]:
         policy = self.instance.restart

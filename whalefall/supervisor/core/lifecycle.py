@@ -87,6 +87,7 @@ class Life:
     probe_said: str = ""
     ending: Ending = Ending.ITSELF
     exit: ExitStatus | None = None
+    peak_bytes: int = 0  # of the leader's resident memory
     failure: str = ""  # why it could not even be spawned
     held_by: str = ""  # who kept it from being spawned
     hastened: bool = False  # it has got its quick signal
@@ -123,13 +124,13 @@ class Life:
                 return self._still_alive()
             case Phase.READY, ProbeFailed(reason=reason):
                 return self._missed_a_probe(reason, now)
-            case Phase.STARTING | Phase.READY, Exited(pid=pid, status=status) if pid == self.pid:
-                return self._died(status, now)
-            case Phase.STOPPING, Exited(pid=pid, status=status) if pid == self.pid:
-                self.exit = status
+            case Phase.STARTING | Phase.READY, Exited(pid=pid) if pid == self.pid:
+                return self._died(event, now)
+            case Phase.STOPPING, Exited(pid=pid) if pid == self.pid:
+                self._note_exit(event)
                 return self._clear(now)
-            case Phase.CLEARING, Exited(pid=pid, status=status) if pid == self.pid:
-                self.exit = status
+            case Phase.CLEARING, Exited(pid=pid) if pid == self.pid:
+                self._note_exit(event)
                 return []
             case Phase.DRAINING | Phase.CLEARING, TreeEmptied():
                 return self._over(now)
@@ -235,8 +236,11 @@ class Life:
         out, self.probe_at, self.probe_until = self.probe_until, None, None
         return [] if out is None else [DropProbe(self.id)]
 
-    def _died(self, status: ExitStatus, now: float) -> list[Action]:
-        self.exit = status
+    def _note_exit(self, exited: Exited) -> None:
+        self.exit, self.peak_bytes = exited.status, exited.peak_bytes
+
+    def _died(self, exited: Exited, now: float) -> list[Action]:
+        self._note_exit(exited)
         actions = self._drop_probe()
         stop = self.instance.stop
         if stop.orphans == "drain":

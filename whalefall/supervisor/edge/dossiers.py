@@ -1,0 +1,63 @@
+"""Crash dossiers: what was known when a life ended badly, kept in memory and as JSON files with a bound on both."""
+
+import contextlib
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+KEPT = 20  # the newest; a crash loop must not push out more than itself
+FILE_BYTES_MAX = 262_144  # 200 lines of a kilobyte each, with room
+LINES = 200
+
+
+@dataclass(slots=True)
+class Dossiers:
+    """`directory` "" keeps them in memory only."""
+
+    directory: str
+    recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    complaint: str = ""  # why the disk does not take them, said once
+
+    def keep(self, dossier: dict[str, Any]) -> str:
+        """The complaint to report, "" when all is well or it was said already."""
+        self.recent.append(dossier)
+        if not self.directory:
+            return ""
+        try:
+            self._write(dossier)
+            self.complaint = ""
+        except OSError as error:
+            before, self.complaint = self.complaint, f"cannot keep crash reports in {self.directory}: {error.strerror}"
+            return "" if before else self.complaint
+        return ""
+
+    def about(self, names: list[str], count: int) -> list[dict[str, Any]]:
+        """The newest `count` of these instances, oldest first; those of earlier supervisors come from the disk."""
+        known = {(each["at"], each["instance"]): each for each in [*self._stored(), *self.recent]}
+        chosen = [known[key] for key in sorted(known) if key[1] in names]
+        return chosen[-count:] if count > 0 else []
+
+    def _write(self, dossier: dict[str, Any]) -> None:
+        directory = Path(self.directory)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        text = json.dumps(dossier, ensure_ascii=False)
+        while len(text) > FILE_BYTES_MAX and dossier["lines"]:
+            dossier = {**dossier, "lines": dossier["lines"][len(dossier["lines"]) // 2 + 1 :]}
+            text = json.dumps(dossier, ensure_ascii=False)
+        fresh = directory / ".new"
+        fresh.write_text(text, errors="surrogateescape")
+        fresh.replace(directory / f"{dossier['at']:.3f}-{dossier['instance']}.json")
+        for old in sorted(directory.glob("*.json"))[:-KEPT]:
+            old.unlink(missing_ok=True)
+
+    def _stored(self) -> list[dict[str, Any]]:
+        stored = []
+        with contextlib.suppress(OSError):
+            for file in sorted(Path(self.directory).glob("*.json")) if self.directory else []:
+                with contextlib.suppress(OSError, ValueError):
+                    found = json.loads(file.read_text(errors="surrogateescape"))
+                    if isinstance(found, dict) and {"at", "instance", "lines"} <= found.keys():
+                        stored.append(found)
+        return stored
