@@ -67,7 +67,7 @@ def secret_key(data_dir: Path) -> str:
     if found := stored_secret_key(data_dir):
         return found
     make_data_dir(data_dir)
-    fresh = data_dir / f".secret_key.{os.getpid()}"
+    fresh = data_dir / f".secret_key.{secrets.token_hex(4)}"
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
