@@ -93,6 +93,11 @@ def test_one_address_cannot_try_name_after_name(stranger) -> None:
     assert [answer.status_code for answer in answers] == [401] * attempts.RATE_MAX + [429]
 
 
+def test_a_whole_office_can_log_in_from_behind_one_address(app) -> None:
+    for _ in range(attempts.RATE_MAX + 2):
+        Visitor(app).log_in("viewer")
+
+
 def test_an_invented_forwarding_header_is_no_way_around_the_limit(stranger) -> None:
     stranger.with_token()
     for number in range(attempts.FAILURES_MAX):

@@ -36,6 +36,11 @@ class JobRow:
         return self.runs[-1] if self.runs else None
 
     @property
+    def last_took_s(self) -> float | None:
+        """How long the newest run that has ended took."""
+        return next((run.duration_s for run in reversed(self.runs) if run.duration_s is not None), None)
+
+    @property
     def durations(self) -> list[float]:
         """Of the runs that succeeded, oldest first."""
         return [run.duration_s for run in self.runs if run.state == "succeeded" and run.duration_s is not None]

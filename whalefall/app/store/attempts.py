@@ -7,7 +7,8 @@ from sqlalchemy import Engine, delete, func, insert, select
 from whalefall.app.store.tables import login_attempts
 from whalefall.scheduler.ledger.engine import reading, writing
 
-# One address may try this often; the original platform's numbers.
+# One address may be wrong this often; the original platform's numbers. Right passwords do not count: a whole office may
+# log in from behind one address.
 RATE_MAX = 10
 RATE_WINDOW = timedelta(seconds=60)
 # After this many wrong passwords in a row from one address the name is locked for it. Counted per address, so that a
@@ -31,7 +32,7 @@ def seconds_to_wait(engine: Engine, name: str, address: str) -> int:
                 .limit(500)
             )
         ]
-    by_address = [at for at, _, where, _ in recent if where == address and at > now - RATE_WINDOW]
+    by_address = [at for at, _, where, ok in recent if where == address and not ok and at > now - RATE_WINDOW]
     waits = [timedelta(0)]
     if len(by_address) >= RATE_MAX:
         waits.append(by_address[RATE_MAX - 1] + RATE_WINDOW - now)

@@ -1,0 +1,212 @@
+"""What a person does, in a real browser through the real Nginx."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import OpenPage, log_in, picture
+from tests.support.deployment import Deployment
+
+pytest.importorskip("playwright", reason="pip install -e '.[browser]'")
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_run_is_started_with_arguments_and_watched_to_its_end(admin: Page, gate: Path) -> None:
+    admin.goto("/scheduler")
+    admin.get_by_role("link", name="Run import_orders").click()
+    dialog = admin.get_by_role("dialog")
+    dialog.get_by_label("Arguments as JSON").fill('{"pages": 7}')
+    dialog.get_by_label("Reason").fill("the shop was down")
+    dialog.get_by_role("button", name="Run now").click()
+    admin.wait_for_url("**/runs/*")
+    expect(admin.locator("#output")).to_contain_text("page 7: booked")
+    expect(admin.locator("progress")).to_have_attribute("value", "0.875")
+    expect(admin.locator("h1")).to_contain_text("running")
+    picture(admin, "run")
+    gate.touch()
+    expect(admin.locator("h1")).to_contain_text("succeeded", timeout=15_000)
+    expect(admin.get_by_text("admin pressed the button: the shop was down")).to_be_visible()
+
+
+def test_wrong_arguments_are_explained_in_the_dialog(admin: Page, open_page: OpenPage) -> None:
+    page = log_in(open_page(may_complain="status of 400"))
+    page.goto("/scheduler")
+    page.get_by_role("link", name="Run import_orders").click()
+    page.get_by_label("Arguments as JSON").fill('{"pagse": 7}')
+    page.get_by_role("button", name="Run now").click()
+    expect(page.get_by_role("alert")).to_contain_text("pagse")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_a_running_job_can_be_stopped(admin: Page, gate: Path) -> None:
+    admin.goto("/scheduler/jobs/import_orders")
+    admin.get_by_role("link", name="Run…").click()
+    admin.get_by_role("button", name="Run now").click()
+    admin.wait_for_url("**/runs/*")
+    expect(admin.locator("h1")).to_contain_text("running")
+    admin.goto("/scheduler")
+    admin.on("dialog", lambda dialog: dialog.accept())
+    admin.get_by_role("button", name="Stop this run of import_orders").click()
+    expect(admin.get_by_text("The run was asked to stop.")).to_be_visible()
+    expect(admin.get_by_role("heading", name="Running now")).to_be_hidden(timeout=20_000)
+
+
+def test_pausing_with_an_end_shows_at_once_and_resuming_undoes_it(admin: Page) -> None:
+    admin.goto("/scheduler")
+    row = admin.locator("#j-nightly_report")
+    row.get_by_role("link", name="Pause nightly_report").click()
+    admin.get_by_label("For how long").select_option("60")
+    admin.get_by_label("Reason").fill("figures are being checked")
+    admin.get_by_role("button", name="Pause").click()
+    expect(admin.get_by_text("'nightly_report' is paused.")).to_be_visible()
+    expect(row).to_contain_text("figures are being checked")
+    expect(row).to_contain_text(re.compile(r"until (59:\d\d|1:00:00)"))
+    picture(admin, "scheduler")
+    row.get_by_role("button", name="Resume nightly_report").click()
+    expect(row.get_by_role("link", name="Pause nightly_report")).to_be_visible()
+
+
+def test_an_edit_is_previewed_while_typing_and_can_be_undone(admin: Page) -> None:
+    admin.goto("/scheduler")
+    row = admin.locator("#j-nightly_report")
+    row.get_by_role("link", name="Edit nightly_report").click()
+    field = admin.get_by_label("Cron expression")
+    expect(admin.locator("#preview .changed")).to_have_count(0)
+    field.fill("15 6 * * *")
+    expect(admin.locator("#preview .changed").first).to_contain_text("06:15:00")
+    picture(admin, "edit")
+    field.fill("15 66 * * *")
+    expect(admin.locator("#preview .message.bad")).to_be_visible()
+    field.fill("15 6 * * *")
+    admin.get_by_role("button", name="Save").click()
+    expect(row).to_contain_text("edited")
+    admin.goto("/scheduler/jobs/nightly_report")
+    admin.on("dialog", lambda dialog: dialog.accept())
+    admin.get_by_role("button", name="Reset to code").click()
+    expect(admin.get_by_role("button", name="Reset to code")).to_be_hidden()
+
+
+def test_the_declarations_can_be_read_again(admin: Page) -> None:
+    admin.goto("/scheduler")
+    admin.get_by_role("button", name="Read the declarations again").click()
+    expect(admin.get_by_text("3 jobs were read again")).to_be_visible()
+
+
+def test_the_pages_are_live_without_losing_what_one_types(admin: Page) -> None:
+    admin.goto("/scheduler")
+    admin.get_by_label("Filter the jobs").fill("half a wo")
+    before = admin.locator("#j-sync_stock .dots").inner_html()
+    expect(admin.locator("#j-sync_stock .dots")).not_to_have_js_property("innerHTML", before, timeout=15_000)
+    expect(admin.get_by_label("Filter the jobs")).to_have_value("half a wo")
+    expect(admin.get_by_label("Filter the jobs")).to_be_focused()
+
+
+def test_a_dead_scheduler_is_seen_and_its_return_too(admin: Page, site: Deployment) -> None:
+    admin.goto("/scheduler")
+    expect(admin.get_by_text("Ticking")).to_be_visible()
+    site.whalefall("stop", "scheduler")
+    try:
+        expect(admin.get_by_text("In trouble")).to_be_visible(timeout=30_000)
+        expect(admin.get_by_text("no scheduler leads since")).to_be_visible()
+    finally:
+        site.whalefall("start", "scheduler")
+    expect(admin.get_by_text("Ticking")).to_be_visible(timeout=60_000)
+
+
+def test_a_token_is_shown_once(admin: Page) -> None:
+    admin.goto("/tokens")
+    admin.get_by_label("What for").fill("deploy script")
+    admin.get_by_role("button", name="Make it").click()
+    expect(admin.locator("#secret code")).to_have_text(re.compile(r"whf_.{40}"))
+    expect(admin.get_by_role("rowheader", name="deploy script")).to_be_visible()
+    secret = admin.locator("#secret code").inner_text()
+    admin.reload()
+    expect(admin.get_by_text(secret)).to_have_count(0)
+
+
+def test_without_javascript_everything_can_still_be_done(open_page: OpenPage) -> None:
+    page = log_in(open_page(java_script_enabled=False))
+    page.goto("/scheduler")
+    page.get_by_role("link", name="Pause nightly_report").click()
+    page.get_by_label("Reason").fill("by hand")
+    page.get_by_role("button", name="Pause").click()
+    page.wait_for_url("**/scheduler/jobs/nightly_report")
+    expect(page.get_by_text("'nightly_report' is paused.")).to_be_visible()
+    expect(page.get_by_text("by hand").first).to_be_visible()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_text("'nightly_report' fires again.")).to_be_visible()
+    page.get_by_role("link", name="Edit…").click()
+    page.get_by_label("Cron expression").fill("15 6 * * *")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator("#preview .changed").first).to_contain_text("06:15:00 UTC")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_text("You are logged out.")).to_be_visible()
+
+
+def test_a_keyboard_is_enough(admin: Page) -> None:
+    admin.goto("/scheduler")
+    admin.keyboard.press("Tab")
+    expect(admin.get_by_role("link", name="Skip to the content")).to_be_focused()
+    admin.keyboard.press("Enter")
+    expect(admin.locator("main")).to_be_focused()
+    admin.get_by_role("link", name="Pause nightly_report").focus()
+    admin.keyboard.press("Enter")
+    expect(admin.get_by_label("For how long")).to_be_focused()
+    admin.keyboard.press("Escape")
+    expect(admin.get_by_role("link", name="Pause nightly_report")).to_be_focused()
+
+
+PATHS = ["/dashboard", "/scheduler", "/scheduler/timeline", "/scheduler/jobs/sync_stock", "/runs", "/users", "/tokens"]
+PATHS += ["/audit", "/me", "/processes/web.1", "/scheduler/jobs/sync_stock/edit", "/scheduler/jobs/sync_stock/run"]
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_axe_finds_nothing(open_page: OpenPage, colours: str) -> None:
+    page = open_page(color_scheme=colours)
+    page.goto("/login")
+    complaints = _complaints(page)
+    log_in(page)
+    for path in PATHS:
+        page.goto(path)
+        complaints += _complaints(page)
+    assert complaints == []
+
+
+def _complaints(page: Page) -> list[str]:
+    return [
+        f"{page.url}: {violation['id']}: {node['html'][:160]}"
+        for violation in Axe().run(page).response["violations"]
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_no_page_is_wider_than_its_window(open_page: OpenPage, width: int) -> None:
+    page = log_in(open_page(viewport={"width": width, "height": 800}))
+    for path in PATHS:
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    if width == 360:
+        page.goto("/scheduler")
+        picture(page, "phone")
+
+
+def test_chinese_is_spoken_to_those_who_ask_for_it(open_page: OpenPage) -> None:
+    page = log_in(open_page(locale="zh-CN"))
+    expect(page.get_by_role("link", name="总览")).to_be_visible()
+    page.goto("/scheduler")
+    expect(page.get_by_role("heading", name="任务")).to_be_visible()
+    picture(page, "scheduler-zh")
+
+
+def test_the_dashboard_is_worth_a_picture(open_page: OpenPage) -> None:
+    for colours in ("light", "dark"):
+        page = log_in(open_page(color_scheme=colours))
+        expect(page.get_by_text("All well")).to_be_visible()
+        expect(page.get_by_role("row", name="scheduler.1")).to_contain_text("ready")
+        picture(page, f"dashboard-{colours}")
