@@ -23,7 +23,11 @@ preload_app = False  # each worker has its own database connections and threads
 
 timeout = _settings.request_timeout_s  # of a worker's sign of life, not of a request
 graceful_timeout = max(1, _settings.grace_s * 2 // 3 - 1)
-keepalive = 2
+# Behind our Nginx, which keeps no connections to us: a worker takes no more of them than it can work on at once, so
+# that a busy or hung worker leaves the others to its brothers instead of queueing them behind itself.
+_behind_nginx = bool(os.environ.get("LISTEN_FDS")) and not os.environ.get("WHALEFALL_DIRECT")
+keepalive = 0 if _behind_nginx else 2
+worker_connections = threads if _behind_nginx else 1000
 max_requests = 10_000  # a leak in a library is bounded; the jitter keeps workers from leaving together
 max_requests_jitter = 1_000
 

@@ -3,7 +3,8 @@
     assert play(service()) >> Start() << Spawn("a.1#1") >> Spawned("a.1#1", 7) << ...
 
 Every action but `Report` and `KeepDossier` must be expected, in order, before the next event; `Report` is checked when
-`says(...)` expects it. Time stands still until `at(t)` moves it. `assert` closes the playbook: then nothing may be left unexpected.
+`says(...)` expects it. Time stands still until `at(t)` moves it.
+`assert` closes the playbook: then nothing may be left unexpected.
 """
 
 import random

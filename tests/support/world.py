@@ -19,6 +19,7 @@ from whalefall.supervisor.core.events import (
     Event,
     Exited,
     ExitStatus,
+    FoundStopped,
     InstanceRestartRequested,
     InstanceStartRequested,
     InstanceStopRequested,
@@ -141,6 +142,11 @@ class World:
                     self.queue.appendleft(self._spawn(life, instance))
                 case do.Signal(life=life, pid=pid):
                     self._signal_leader(life, pid)
+                case do.LookForStopped(life=life):
+                    pids = {self.processes[life].pid} if self.pick(5) == 4 else set()
+                    self.queue.append(FoundStopped(life, frozenset(pids)))
+                case do.Continue():
+                    pass
                 case do.SignalDescendants():
                     pass  # a request for a stack dump changes nothing
                 case do.SignalTree(life=life):

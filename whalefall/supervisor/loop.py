@@ -22,6 +22,7 @@ from whalefall.supervisor.core.events import (
     DeadlinePassed,
     Event,
     Exited,
+    FoundStopped,
     Spawned,
     SpawnFailed,
     SpawnHeld,
@@ -197,8 +198,12 @@ class Loop:
                     self._kill(life)
                 case do.AskProbe(life=life, probe=probe):
                     living = self.living[life]
-                    address = probe.address or f"unix:{self._private_path(life)}"
+                    address = probe.address or f"unix:{self._private_path(life, living.instance)}"
                     self.queue.extend(self.probes.ask(life, probe, address, living.instance.command))
+                case do.LookForStopped(life=life):
+                    self.queue.append(FoundStopped(life, self._stopped(life)))
+                case do.Continue(pids=pids):
+                    trees.send(pids, signal.SIGCONT)
                 case do.DropProbe(life=life):
                     self.probes.drop(life)
                 case do.Forget(life=life):
@@ -242,7 +247,7 @@ class Loop:
         asks = [probe for probe in (instance.ready, instance.live) if probe is not None and not probe.address]
         if not any(probe.kind in ("http", "tcp") for probe in asks):
             return None
-        path = self._private_path(life)
+        path = self._private_path(life, instance)
         path.unlink(missing_ok=True)
         private = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         private.bind(str(path))
@@ -250,8 +255,17 @@ class Loop:
         private.listen(16)
         return private
 
-    def _private_path(self, life: str) -> Path:
-        return self.run_dir / f"probe-{life}.sock"
+    def _private_path(self, life: str, instance: Instance) -> Path:
+        """Nginx must find it in its configuration, which knows no generations: there the newest one has the name."""
+        return self.run_dir / f"probe-{instance.name if instance.sockets == 'nginx' else life}.sock"
+
+    def _successor_has_taken(self, life: str, instance: Instance) -> bool:
+        """Whether a later generation has bound the same path."""
+        path = self._private_path(life, instance)
+        return any(
+            other.private is not None and self._private_path(name, other.instance) == path
+            for name, other in self.living.items()
+        )
 
     def _signal_survivors(self, life: str, number: int) -> None:
         living = self.living[life]
@@ -259,6 +273,10 @@ class Loop:
             leaders = [o.leader for o in self.living.values() if o.leader and not o.leader_reaped]
             trees.send(trees.survivors(living.leader, leaders, self.probes.commands), number)
         self.trees_changed = True
+
+    def _stopped(self, life: str) -> frozenset[int]:
+        leader = self.living[life].leader
+        return frozenset() if leader is None else trees.stopped(trees.members(leader))
 
     def _signal_descendants(self, life: str, number: int) -> None:
         leader = self.living[life].leader
@@ -278,7 +296,8 @@ class Loop:
         living = self.living.pop(life)
         if living.private is not None:
             living.private.close()
-            self._private_path(life).unlink(missing_ok=True)
+            if not self._successor_has_taken(life, living.instance):
+                self._private_path(life, living.instance).unlink(missing_ok=True)
 
     def _keep_dossier(self, action: do.KeepDossier) -> None:
         kills = cgroup.oom_kills()

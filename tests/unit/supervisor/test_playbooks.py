@@ -6,10 +6,12 @@ from tests.support.playbook import Spawn, Start, at, order, play, says, service
 from whalefall.plan import Dependency, Plan, Probe, RestartPolicy, StopPolicy
 from whalefall.supervisor.core.actions import (
     AskProbe,
+    Continue,
     DropProbe,
     Exit,
     Forget,
     KillTree,
+    LookForStopped,
     Signal,
     SignalDescendants,
     SignalTree,
@@ -18,6 +20,7 @@ from whalefall.supervisor.core.engine import KILLED
 from whalefall.supervisor.core.events import (
     Exited,
     ExitStatus,
+    FoundStopped,
     InstanceRestartRequested,
     InstanceStartRequested,
     InstanceStopRequested,
@@ -141,8 +144,8 @@ def test_a_hung_service_is_asked_for_its_stacks_before_it_is_stopped():
     hung = service(live=LIVE, stop=StopPolicy(dump_signal="USR2"))
     conversation = running(hung)
     for tick in (10, 20):
-        conversation >> at(tick) << order(AskProbe) >> ProbeFailed("a.1#1", "refused")
-    conversation >> at(30) << order(AskProbe) >> ProbeFailed("a.1#1", "refused")
+        conversation >> at(tick) << order(AskProbe) << order(LookForStopped) >> ProbeFailed("a.1#1", "refused")
+    conversation >> at(30) << order(AskProbe) << order(LookForStopped) >> ProbeFailed("a.1#1", "refused")
     assert conversation << SignalDescendants("a.1#1", "USR2") << Signal("a.1#1", 7, "TERM")
 
 
@@ -273,12 +276,31 @@ def test_a_service_that_is_not_ready_in_time_is_stopped_and_tried_again():
 
 def test_liveness_fails_only_after_the_threshold_and_then_restarts():
     hung = service(live=LIVE)
-    conversation = running(hung) >> at(10) << order(AskProbe) >> ProbeFailed("a.1#1", "refused")
-    conversation >> at(20) << order(AskProbe) >> ProbeSucceeded("a.1#1")  # forgives
+    conversation = (
+        running(hung) >> at(10) << order(AskProbe) << order(LookForStopped) >> ProbeFailed("a.1#1", "refused")
+    )
+    conversation >> at(20) << order(AskProbe) << order(LookForStopped) >> ProbeSucceeded("a.1#1")  # forgives
     for tick in (30, 40):
-        conversation >> at(tick) << order(AskProbe) >> at(tick + 2) << DropProbe("a.1#1")
-    conversation >> at(50) << order(AskProbe) >> at(52) << DropProbe("a.1#1") << Signal("a.1#1", 7, "TERM")
+        conversation >> at(tick) << order(AskProbe) << order(LookForStopped) >> at(tick + 2) << DropProbe("a.1#1")
+    (
+        conversation
+        >> at(50)
+        << order(AskProbe)
+        << order(LookForStopped)
+        >> at(52)
+        << DropProbe("a.1#1")
+        << Signal("a.1#1", 7, "TERM")
+    )
     assert conversation << says("a.1 no longer answers (3 probes in a row: no answer within 2 s); restarting it")
+
+
+def test_what_stays_stopped_for_a_whole_period_is_continued():
+    conversation = running(service(live=LIVE)) >> at(10) << order(AskProbe) << LookForStopped("a.1#1")
+    conversation >> FoundStopped("a.1#1", frozenset({7, 70})) >> ProbeSucceeded("a.1#1")
+    conversation >> at(20) << order(AskProbe) << LookForStopped("a.1#1") >> FoundStopped("a.1#1", frozenset({7, 71}))
+    conversation << Continue("a.1#1", frozenset({7})) << says("pid 7 was stopped (SIGSTOP) for a whole probe period")
+    conversation >> ProbeSucceeded("a.1#1") >> at(30) << order(AskProbe) << LookForStopped("a.1#1")
+    assert conversation >> FoundStopped("a.1#1", frozenset())
 
 
 def test_readiness_never_restarts_what_was_ready_once():

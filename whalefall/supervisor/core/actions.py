@@ -61,6 +61,21 @@ class DropProbe:
 
 
 @dataclass(frozen=True, slots=True)
+class LookForStopped:
+    """Look through the tree; answers at once with FoundStopped."""
+
+    life: str
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """SIGCONT to each."""
+
+    life: str
+    pids: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """The life is over: close and remove all that belonged to it."""
 
@@ -103,6 +118,8 @@ Action = (
     | KillTree
     | AskProbe
     | DropProbe
+    | LookForStopped
+    | Continue
     | Forget
     | Report
     | KeepDossier

@@ -70,6 +70,14 @@ class ProbeFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundStopped:
+    """The answer to LookForStopped: which processes of the tree are stopped (SIGSTOP, SIGTSTP), perhaps none."""
+
+    life: str
+    pids: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """`engine.next_deadline()` has come."""
 
@@ -113,6 +121,7 @@ Event = (
     | TreeEmptied
     | ProbeSucceeded
     | ProbeFailed
+    | FoundStopped
     | DeadlinePassed
     | StopRequested
     | InstanceStartRequested

@@ -16,9 +16,11 @@ from whalefall.plan import Instance, Probe
 from whalefall.supervisor.core.actions import (
     Action,
     AskProbe,
+    Continue,
     DropProbe,
     Forget,
     KillTree,
+    LookForStopped,
     Report,
     Signal,
     SignalDescendants,
@@ -30,6 +32,7 @@ from whalefall.supervisor.core.events import (
     Event,
     Exited,
     ExitStatus,
+    FoundStopped,
     ProbeFailed,
     ProbeSucceeded,
     Spawned,
@@ -90,6 +93,7 @@ class Life:
     peak_bytes: int = 0  # of the leader's resident memory
     failure: str = ""  # why it could not even be spawned
     held_by: str = ""  # who kept it from being spawned
+    stopped: frozenset[int] = frozenset()  # processes that were found stopped at the last look
     hastened: bool = False  # it has got its quick signal
     had_to_be_killed: bool = False
 
@@ -124,6 +128,8 @@ class Life:
                 return self._still_alive()
             case Phase.READY, ProbeFailed(reason=reason):
                 return self._missed_a_probe(reason, now)
+            case Phase.READY, FoundStopped(pids=pids):
+                return self._continue_what_stays_stopped(pids)
             case Phase.STARTING | Phase.READY, Exited(pid=pid) if pid == self.pid:
                 return self._died(event, now)
             case Phase.STOPPING, Exited(pid=pid) if pid == self.pid:
@@ -226,7 +232,17 @@ class Life:
 
     def _ask(self, probe: Probe, now: float) -> list[Action]:
         self.probe_at, self.probe_until = now + probe.period_s, now + probe.timeout_s
-        return [AskProbe(self.id, probe)]
+        look: list[Action] = [LookForStopped(self.id)] if self.phase is Phase.READY else []
+        return [AskProbe(self.id, probe), *look]
+
+    def _continue_what_stays_stopped(self, pids: frozenset[int]) -> list[Action]:
+        """A stopped process dies of nothing and answers nothing, and a stopped master's workers answer for it."""
+        still, self.stopped = self.stopped & pids, pids
+        if not still:
+            return []
+        names = ", ".join(str(pid) for pid in sorted(still))
+        text = f"{self.instance.name}: pid {names} was stopped (SIGSTOP) for a whole probe period and is continued"
+        return [Report(text, self.instance.name, "warning"), Continue(self.id, still)]
 
     def _not_yet(self, reason: str) -> list[Action]:
         self.probe_said, self.probe_until = reason, None

@@ -48,6 +48,11 @@ def members(leader: Leader) -> set[int]:
     return {leader.pid} | _descendants(leader.pid)
 
 
+def stopped(pids: Iterable[int]) -> frozenset[int]:
+    """Those that a signal has stopped: state T of proc(5)."""
+    return frozenset(pid for pid in pids if _stat(pid)[:1] == [b"T"])
+
+
 def send(pids: Iterable[int], signum: int) -> None:
     """To each that is still there. Our own children's pids cannot be reused before we reap them."""
     for pid in pids:
@@ -87,9 +92,13 @@ def _children(pid: int) -> list[int]:
 
 
 def _group_and_session(pid: int) -> tuple[int, int]:
-    # proc(5): the command may hold spaces and parentheses, so count from the last one: state ppid pgrp session
-    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
+    fields = _stat(pid)
     return (int(fields[2]), int(fields[3])) if fields else (0, 0)
+
+
+def _stat(pid: int) -> list[bytes]:
+    """State, parent, group, session, …; [] when it has gone. The command may hold anything, so count from its end."""
+    return _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
 
 
 def _tag(pid: int) -> str:
