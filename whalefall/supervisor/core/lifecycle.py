@@ -298,7 +298,11 @@ class Life:
             self.hastened, self.deadline = True, now + QUICK_S
             return [Signal(self.id, self.pid, stop.quick_signal)]
         if self.phase is Phase.STOPPING:
-            text = f"{name} did not stop within {now - self.since:.3g} s of SIG{stop.signal} and is killed"
+            text = f"{name} did not stop within {_rounded(now - self.since)} s of SIG{stop.signal} and is killed"
             return [Report(text, name, "warning"), *self.kill(self.ending, now)]
-        text = f"what {name} left behind did not finish within {now - self.since:.3g} s and is killed"
+        text = f"what {name} left behind did not finish within {_rounded(now - self.since)} s and is killed"
         return [Report(text, name, "warning"), *self._clear(now)]
+
+
+def _rounded(seconds: float) -> str:
+    return f"{seconds:.1f}".removesuffix(".0")
