@@ -26,6 +26,12 @@ test: setup lint  ## lint and the default test suite
 	@bash .ci/system-packages redis
 	$(PYTEST) -m "not container and not chaos and not browser"
 
+container: setup  ## build the image and run it for real (installs podman as root; skips with a reason where it cannot)
+	$(PYTEST) -m container -q tests/container
+
+bench: setup  ## measure beside supervisord, honcho and circus; rewrites docs/explanation/measurements.md
+	$(BIN)/python -m bench
+
 lint: $(VENV)/.ready  ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,4 +45,4 @@ format: $(VENV)/.ready  ## let ruff mend what it can
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist .*_cache .hypothesis
 
-.PHONY: help setup serve test lint format clean
+.PHONY: help setup serve test container bench lint format clean
