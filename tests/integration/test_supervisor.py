@@ -482,7 +482,8 @@ def test_a_reload_that_names_a_taken_port_changes_nothing(tmp_path: Path) -> Non
         with socket.create_server(("127.0.0.1", 0)) as taken:
             listener = Listener("web", f"127.0.0.1:{taken.getsockname()[1]}")
             (tmp_path / "next.json").write_text(plan_to_json(replace(supervised.plan, listeners=(listener,))))
-            supervised.ask("reload")
+            with pytest.raises(ControlError, match="nothing is changed: cannot listen on"):
+                supervised.ask("reload")
             supervised.until_said("reload: nothing is changed: cannot listen on")
         assert supervised.rows()["a.1"]["pid"] == pid
 
