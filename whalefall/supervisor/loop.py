@@ -4,6 +4,7 @@ One thread, one queue of events, one select. A spawn answers in the same turn, b
 the nearest deadline of engine and sink; without one the loop sleeps until something happens.
 """
 
+import contextlib
 import os
 import selectors
 import signal
@@ -108,24 +109,36 @@ class Loop:
 
     def _turn(self) -> None:
         for key, _ in self.selector.select(self._timeout()):
-            kind, name = key.data
-            match kind:
-                case "signal":
-                    self._take_signals()
-                case "output":
-                    self.output.readable(name)
-                case "probe":
-                    self.queue.extend(self.probes.answered(name))
-                case "sink":
-                    self.output.sink.flush(clock.now())
-                    self.output.resume()
-                case _:
-                    for hook in self.after_turn:
-                        hook.readable(kind, name)
+            try:
+                self._ready(*key.data)
+            except Exception as error:  # noqa: BLE001 - the border: one broken source must not end the site
+                self._close_source(key.fileobj, key.data, error)
         self._look_at_the_clock()
         self._work_off()
         for hook in self.after_turn:
             hook.turn_ended()
+
+    def _ready(self, kind: str, name: str) -> None:
+        match kind:
+            case "signal":
+                self._take_signals()
+            case "output":
+                self.output.readable(name)
+            case "probe":
+                self.queue.extend(self.probes.answered(name))
+            case "sink":
+                self.output.sink.flush(clock.now())
+                self.output.resume()
+            case _:
+                for hook in self.after_turn:
+                    hook.readable(kind, name)
+
+    def _close_source(self, source: object, key: tuple[str, str], error: Exception) -> None:
+        """Not looked at again, or the loop would spin on it."""
+        with contextlib.suppress(KeyError, ValueError):
+            self.selector.unregister(source)  # type: ignore[arg-type]  # it came out of this selector
+        text = f"a defect in whalefall: {key[0]} {key[1]} raised {type(error).__name__}: {error}; it is no longer read"
+        self.tell(do.Report(text, level="error"))
 
     def _timeout(self) -> float | None:
         times = [self.engine.next_deadline(), self.output.sink.next_deadline()]

@@ -68,7 +68,7 @@ class Reload(AfterTurn):
             self.until = now + PLANNER_TIMEOUT_S
 
     def readable(self, kind: str, name: object) -> None:
-        if kind == "reload":
+        if kind == "reload" and self.read >= 0:  # its writer may have been reaped earlier in this turn
             chunk = os.read(self.read, _CHUNK_BYTES)
             if chunk and len(self.printed) < _PLAN_BYTES_MAX:
                 self.printed += chunk
