@@ -246,10 +246,17 @@ def test_health_is_nginxs_own_answer(start: StartFront, web: Upstream) -> None:
     assert front.access_log() == []
 
 
-def test_only_the_configuration_that_is_asked_for_says_that_it_is_there(start: StartFront, web: Upstream) -> None:
-    front = start()
-    assert front.ask(nginx.health_path(front.configuration)).status == 200
-    assert front.ask("/whalefall/nginx/health/000000000000").status == 404
+def test_a_socket_of_its_own_answers_the_supervisor(start: StartFront, run_dir: Path) -> None:
+    start(private=f"unix:{run_dir}/probe.sock")
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(20)
+        asking.connect(f"{run_dir}/probe.sock")
+        asking.sendall(b"GET /whalefall/nginx/health HTTP/1.0\r\n\r\n")
+        assert asking.recv(4096).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_nothing_else_of_ours_is_passed_on(start: StartFront, web: Upstream) -> None:
+    assert start().ask("/whalefall/nginx/other").status == 404
     assert web.seen == []
 
 

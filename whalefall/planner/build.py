@@ -4,6 +4,7 @@
 writes what its children will read.
 """
 
+import dataclasses
 import json
 import sys
 import tempfile
@@ -50,7 +51,7 @@ def build(request: Request, *, dry: bool = False) -> Built:
         directories.make_run_dir(world.run_dir, max((role.name for role in world.roles), key=len))
         directories.make_data_dir(world.data_dir)
     secret = _secret(world, dry=dry)
-    configuration = _nginx_configuration(world, layout, graces, dry=dry)
+    configuration = _nginx_configuration(world, layout, dry=dry)
     notes = _notes(world, after, graces)
     instances: list[Instance] = []
     environments: dict[str, Environment] = {}
@@ -128,21 +129,22 @@ def _secret(world: World, *, dry: bool) -> str:
     return directories.stored_secret_key(world.data_dir) if dry else directories.secret_key(world.data_dir)
 
 
-def _nginx_configuration(world: World, layout: Layout, graces: Mapping[str, float], *, dry: bool) -> Path:
+def _nginx_configuration(world: World, layout: Layout, *, dry: bool) -> Path:
     """The file that our Nginx reads, tested; written unless `dry`."""
     front = world.running("nginx")
     if front is None or not front.ours or not world.nginx_binary:
         return Path()
-    site = nginx_site(world, layout, graces[front.name])
+    site = nginx_site(world, layout, front)
     if not dry:
         return nginx.write(site, world.run_dir, world.nginx_binary)
     with tempfile.TemporaryDirectory(prefix="whalefall-check-") as scratch:
-        nginx.write(site, Path(scratch) / "run", world.nginx_binary)
+        # `nginx -t` binds its unix sockets, so the one in a RUN_DIR that may not exist yet is left out.
+        nginx.write(dataclasses.replace(site, private=""), Path(scratch) / "run", world.nginx_binary)
     return nginx.configuration_path(site, world.run_dir)
 
 
-def nginx_site(world: World, layout: Layout, grace_s: float) -> nginx.Site:
-    """What our Nginx shall serve."""
+def nginx_site(world: World, layout: Layout, front: Role) -> nginx.Site:
+    """What our Nginx, `front`, shall serve."""
     settings = world.settings
     return nginx.Site(
         http=layout.address("http"),
@@ -156,6 +158,7 @@ def nginx_site(world: World, layout: Layout, grace_s: float) -> nginx.Site:
         request_timeout_s=settings.request_timeout_s,
         trusted_proxies=settings.trusted_proxies,
         shutdown_timeout_s=float(settings.request_timeout_s),  # a whole stop is shorter: the supervisor hastens it
+        private=f"unix:{world.run_dir / services.private_socket(front)}",
         log_level=settings.log_level,
         version=nginx.version(world.nginx_binary),
     )

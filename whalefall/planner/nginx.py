@@ -56,6 +56,7 @@ class Site:
     request_timeout_s: int = 120
     trusted_proxies: int = 0
     shutdown_timeout_s: float = 3.0
+    private: str = ""  # unix:/path of a socket that the supervisor binds for its questions to this generation
     log_level: str = "info"
     version: tuple[int, ...] = field(default=(1, 22, 0))
 
@@ -131,11 +132,6 @@ def configuration_path(site: Site, run_dir: Path) -> Path:
         with contextlib.suppress(OSError):  # Nginx itself will say what is wrong with it
             digest.update(Path(file).read_bytes())
     return home(run_dir) / f"nginx-{digest.hexdigest()[:DIGEST_LENGTH]}.conf"
-
-
-def health_path(configuration: Path) -> str:
-    """What only an Nginx with this configuration answers."""
-    return f"{HEALTH}/{_digest(configuration)}"
 
 
 def write(site: Site, run_dir: Path, binary: str) -> Path:

@@ -83,6 +83,11 @@ def instance(service: Service, number: int) -> tuple[Instance, Environment, tupl
     return made, environment, notes
 
 
+def private_socket(role: Role) -> str:
+    """The name in RUN_DIR that the supervisor binds its private socket to: Nginx must hold it in its configuration."""
+    return f"probe-{role.name}.1.sock"
+
+
 def _stop(service: Service, *, side_by_side: bool) -> StopPolicy:
     options = service.world.options.of(service.role.name)
     signal = options.stop_signal or ("QUIT" if service.role.role == "nginx" else "TERM")
@@ -104,13 +109,13 @@ def _ready(service: Service, number: int, environ: Mapping[str, str]) -> Probe |
 
     A connection tells nothing about a socket that we hold ourselves: the kernel accepts for a process that is dead. So
     the default asks by HTTP where we know a path, and connects only to a port that the process opens itself. Gunicorn
-    is asked on a socket of its own (no address), because on a shared one the generation before it may answer.
+    and our Nginx are asked on a socket of their own (no address): on a shared one the generation before may answer.
     """
     world, role, held = service.world, service.role, service.held
     chosen = world.options.of(role.name).ready
     own_port = f"127.0.0.1:{service.port(number)}"
     address = addresses.reachable(service.layout.address(held[0])) if held else own_port
-    if held and (service.is_our_gunicorn or roles.is_our_gunicorn(role, environ)):
+    if role.ours or (held and roles.is_our_gunicorn(role, environ)):
         address = ""
     match chosen:
         case "none":
@@ -120,7 +125,7 @@ def _ready(service: Service, number: int, environ: Mapping[str, str]) -> Probe |
         case str():
             return Probe("http", address, chosen)
     if role.ours and role.role == "nginx":
-        return Probe("http", address, nginx.health_path(service.nginx_configuration))
+        return Probe("http", address, nginx.HEALTH)
     if role.ours:
         return Probe("http", address, READY_PATH if role.app or world.app else APP_HEALTH)
     if role.role == "web" and not held and role.mentions_port:
@@ -133,10 +138,8 @@ def _live(service: Service) -> Probe | None:
     role = service.role
     if not role.ours:
         return None
-    address, path = "", LIVE_PATH
-    if role.role == "nginx":
-        address, path = addresses.reachable(service.layout.address(service.held[0])), nginx.HEALTH
-    return Probe("http", address, path, period_s=LIVE_PERIOD_S, timeout_s=LIVE_TIMEOUT_S)
+    path = nginx.HEALTH if role.role == "nginx" else LIVE_PATH
+    return Probe("http", "", path, period_s=LIVE_PERIOD_S, timeout_s=LIVE_TIMEOUT_S)
 
 
 def _environment(service: Service, number: int) -> Environment:

@@ -65,7 +65,7 @@ def test_secrets_are_masked(name: str, value: str, shown: str) -> None:
 
 @given(st.sampled_from([row["variable"] for row in table() if row["secret"]]), st.text(min_size=8))
 def test_no_secret_setting_is_ever_shown(name: str, value: str) -> None:
-    if "://" not in value:
+    if "://" not in value and value != MASK:
         assert value not in masked(name, value)
 
 
