@@ -19,9 +19,9 @@ PASSWORD = "correct horse battery"
 FAR_AWAY = "203.0.113.9"
 
 
-def greet(name: str = "world") -> str:
+def greet(name: str = "world") -> None:
     """Says hello to somebody."""
-    return f"hello {name}"
+    print(f"hello {name}")  # noqa: T201
 
 
 def fail() -> None:

@@ -113,7 +113,8 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest ships no t
             for status in sorted(_failures(method, path, needs_role, bool(takes), bool(query)) | set(fails)):
                 view = self.alt_response(status, schema=ErrorEnvelope)(view)
             secured: list[dict[str, list[str]]] = [] if needs_role is Role.NONE else [{"session": []}, {"token": []}]
-            view = self.doc(security=secured, operationId=function.__name__)(view)
+            who = "anybody" if needs_role is Role.NONE else needs_role.name.lower()
+            view = self.doc(security=secured, operationId=function.__name__, **{"x-needs": who})(view)
             self.route(path, methods=[method], endpoint=function.__name__)(view)
             return function
 

@@ -20,6 +20,8 @@ DOCS_SWITCH = "API_V1_DOCS_ENABLED"
 class Document(Api):  # type: ignore[misc]  # flask-smorest ships no types
     """The document and nothing else: our blueprints have their own error handlers."""
 
+    DEFAULT_ERROR_RESPONSE_NAME = None  # each operation lists its own; "default" would allow everything
+
     def __init__(self, app: Flask) -> None:
         app.config.setdefault("WHALEFALL_API_TITLE", "whalefall")
         app.config.setdefault("WHALEFALL_API_VERSION", __version__)
