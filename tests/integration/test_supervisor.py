@@ -550,3 +550,17 @@ def test_reload_and_scale_answer_when_the_planner_has(tmp_path: Path) -> None:
         supervised.until_ready()
         assert supervised.ask("scale", options={"a": 2}) == {"accepted": ["a.1", "a.2"]}
         supervised.until_ready("a.1", "a.2")
+
+
+def test_a_full_log_disk_is_reported_and_supervision_goes_on(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "a.1.log").symlink_to("/dev/full")
+    with Supervised(tmp_path, instance("a", SLEEPER, tmp_path), log_dir=str(logs)) as supervised:
+        supervised.until_said("cannot write")
+        assert "No space left on device" in supervised.output()
+        pid = supervised.until_ready()["a.1"]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        supervised.until(lambda rows: rows["a.1"]["generation"] == 2, "it is back")
+        assert "a.1 was killed by signal 9" in (logs / "whalefall.log").read_text()
+        assert supervised.stop() == 0

@@ -162,6 +162,8 @@ class Loop:
                 self.queue.append(StopRequested(_STOP_SIGNALS[signal.Signals(number)]))
             elif number == signal.SIGHUP:
                 self.reload = True
+            elif number == signal.SIGUSR1 and self.output.files is not None:
+                self.output.files.reopen()
         self._reap()
 
     def _reap(self) -> None:

@@ -13,6 +13,7 @@ from whalefall.supervisor.core.engine import Engine
 from whalefall.supervisor.edge import linux
 from whalefall.supervisor.edge.chance import Chance
 from whalefall.supervisor.edge.dossiers import Dossiers
+from whalefall.supervisor.edge.logfiles import LogFiles
 from whalefall.supervisor.edge.output import Output
 from whalefall.supervisor.edge.probes import Probes
 from whalefall.supervisor.edge.signals import Signals
@@ -41,6 +42,7 @@ def supervise(plan: Plan) -> int:
     linux.become_subreaper()
     selector = selectors.DefaultSelector()
     output = Output(Sink.on(_STDOUT, selector), selector, plan.log_format)
+    output.files = LogFiles(Path(plan.log_dir)) if plan.log_dir else None
     output.name_all([instance.name for instance in plan.instances])
     loop = Loop(Engine(Chance()), selector, output, Probes(selector), Signals(), run_dir)
     loop.dossiers = Dossiers(plan.crash_dir)

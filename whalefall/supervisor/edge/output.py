@@ -11,6 +11,7 @@ from typing import Literal
 from whalefall.supervisor.core.lines import Lines, prefixed
 from whalefall.supervisor.core.tail import Tail
 from whalefall.supervisor.edge import clock
+from whalefall.supervisor.edge.logfiles import LogFiles
 from whalefall.supervisor.edge.sink import Sink
 
 _CHUNK_BYTES = 65_536  # a pipe's default capacity, pipe(7)
@@ -38,6 +39,7 @@ class Output:
     pipes: dict[str, _Pipe] = field(default_factory=dict)
     tails: dict[str, Tail] = field(default_factory=dict)
     prefixes: dict[str, bytes] = field(default_factory=dict)
+    files: LogFiles | None = None
     followers: list["Follower"] = field(default_factory=list)
     paused: bool = False
 
@@ -122,6 +124,8 @@ class Output:
         if life:
             self.tails[name].add(life, lines)
         self.sink.put(self._dressed(name, lines), clock.now())
+        if self.files is not None and (complaint := self.files.write(name, lines)):
+            self.say(complaint)
         for follower in self.followers:
             follower.hear(name, lines)
 

@@ -1,0 +1,77 @@
+"""Log files by instance, with a bound on each: `LOG_DIR/web.1.log`, then `.1` to `.5`, oldest last.
+
+Writing to a file never waits, but it can fail. A full disk or a directory that has gone is told once, costs the lines
+of that time and nothing else; the file says how many were lost as soon as it can be written again.
+"""
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FILE_BYTES_MAX = 10_485_760  # 10 MiB
+FILES_KEPT = 5
+
+
+@dataclass(slots=True)
+class _Log:
+    descriptor: int
+    size: int
+
+
+@dataclass(slots=True)
+class LogFiles:
+    directory: Path
+    bytes_max: int = FILE_BYTES_MAX
+    open: dict[str, _Log] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+
+    def write(self, name: str, lines: bytes) -> str:
+        """Whole lines. The complaint to tell, "" when all is well or it was told already."""
+        try:
+            log = self._log(name)
+            if name in self.lost:
+                lines = f"whalefall: {self.lost[name]} lines could not be written\n".encode() + lines
+            log.size += os.write(log.descriptor, lines)
+        except OSError as error:
+            known = name in self.lost
+            self.lost[name] = self.lost.get(name, 0) + lines.count(b"\n")
+            self._close(name)
+            return (
+                "" if known else f"cannot write {self._path(name)}: {error.strerror}; its lines are lost until it can"
+            )
+        self.lost.pop(name, None)
+        if log.size >= self.bytes_max:
+            self._rotate(name)
+        return ""
+
+    def reopen(self) -> None:
+        """SIGUSR1: somebody else (logrotate) has moved the files."""
+        for name in list(self.open):
+            self._close(name)
+
+    def _log(self, name: str) -> _Log:
+        if name not in self.open:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            descriptor = os.open(self._path(name), flags, 0o640)
+            self.open[name] = _Log(descriptor, os.fstat(descriptor).st_size)
+        return self.open[name]
+
+    def _rotate(self, name: str) -> None:
+        self._close(name)
+        path = self._path(name)
+        with contextlib.suppress(OSError):  # the next write tells
+            for number in range(FILES_KEPT - 1, 0, -1):
+                older = path.with_name(f"{path.name}.{number}")
+                if older.exists():
+                    older.replace(path.with_name(f"{path.name}.{number + 1}"))
+            path.replace(path.with_name(f"{path.name}.1"))
+
+    def _close(self, name: str) -> None:
+        log = self.open.pop(name, None)
+        if log is not None:
+            os.close(log.descriptor)
+
+    def _path(self, name: str) -> Path:
+        return self.directory / f"{name}.log"
