@@ -9,6 +9,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +26,27 @@ LEFT_ALONE = ("stopped",)  # somebody asked for that
 def health(arguments: argparse.Namespace) -> int:
     """Exit code 0, or 1 with the first reason."""
     where = run_dir(arguments)
-    answer = ask(where, Request("status"), ANSWER_WITHIN_S)
-    for row in answer["instances"]:
-        if row["service"] != "scheduler" and row["state"] not in WELL + LEFT_ALONE:
-            raise ControlError(_why(row))
-    url = _url(where)
-    if url:
+    ill, degraded = judge(ask(where, Request("status"), ANSWER_WITHIN_S)["instances"])
+    if ill:
+        raise ControlError(ill)
+    if url := _url(where):
         _ask_site(url)
-    for row in answer["instances"]:
-        if row["service"] == "scheduler" and row["state"] not in WELL + LEFT_ALONE:
-            print(f"degraded: {_why(row)}")
-            return 0
-    print("ok")
+    print(f"degraded: {degraded}" if degraded else "ok")
     return 0
 
 
-def _why(row: dict[str, Any]) -> str:
-    reason = f" ({row['reason']})" if row["reason"] else ""
-    return f"{row['name']} is {row['state']}{reason}"
+def judge(rows: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """(what is ill, what is degraded), "" for nothing. The site lives without its scheduler, not without the rest."""
+    ill = degraded = ""
+    for row in rows:
+        if row["state"] in WELL + LEFT_ALONE:
+            continue
+        sentence = f"{row['name']} is {row['state']}" + (f" ({row['reason']})" if row["reason"] else "")
+        if row["service"] == "scheduler":
+            degraded = degraded or sentence
+        else:
+            ill = ill or sentence
+    return ill, degraded
 
 
 def _url(where: Path) -> str:
