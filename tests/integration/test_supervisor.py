@@ -132,15 +132,37 @@ time.sleep(3600)
         read_when_written(tmp_path / "done")
         ours = psutil.Process(supervised.pid)
         wait_until(
-            lambda: len(ours.children(recursive=True)) == 1, "only the leader is left", explain=supervised.output
+            lambda: len(ours.children(recursive=True)) == 2, "leader and guardian are left", explain=supervised.output
         )
 
 
 def test_killing_the_supervisor_leaves_no_child(tmp_path: Path) -> None:
-    with Supervised(tmp_path, instance("a", SLEEPER, tmp_path), instance("b", DEAF, tmp_path)) as supervised:
+    """Not what ignores SIGTERM, not what left its session and its parent."""
+    escapee = python(
+        f"""
+import os, signal, time
+signal.signal(15, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open({str(tmp_path / "escaped")!r}, "w").write(str(os.getpid()) + "\\n")
+        time.sleep(3600)
+    os._exit(0)
+time.sleep(3600)
+"""
+    )
+    drain = StopPolicy(orphans="drain")  # its death signal is SIGTERM, which it ignores
+    instances = (
+        instance("a", SLEEPER, tmp_path),
+        instance("b", DEAF, tmp_path),
+        instance("c", escapee, tmp_path, stop=drain),
+    )
+    with Supervised(tmp_path, *instances) as supervised:
         pids = [row["pid"] for row in supervised.until_ready().values()]
+        pids += [int(read_when_written(tmp_path / "escaped"))]
+        pids += [child.pid for child in psutil.Process(supervised.pid).children(recursive=True)]
         os.kill(supervised.pid, signal.SIGKILL)
-        wait_until(lambda: not any(map(alive, pids)), "the children died with it")
+        wait_until(lambda: not any(map(alive, pids)), "everything died with it, the guardian last")
 
 
 def test_a_crash_loop_ends_with_the_services_code_and_its_last_lines(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from whalefall.supervisor.core.events import (
     StopRequested,
     TreeEmptied,
 )
-from whalefall.supervisor.edge import cgroup, children, clock, dossiers, listeners, locks, sink, trees
+from whalefall.supervisor.edge import cgroup, children, clock, dossiers, guardian, listeners, locks, sink, trees
 from whalefall.supervisor.edge.dossiers import Dossiers
 from whalefall.supervisor.edge.output import Output
 from whalefall.supervisor.edge.probes import Probes
@@ -63,6 +63,7 @@ class Loop:
     probes: Probes
     signals: Signals
     run_dir: Path
+    identity: str = ""  # of this very supervisor, in the environment of all that it starts
     sockets: dict[str, socket.socket] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     living: dict[str, _Living] = field(default_factory=dict)
@@ -243,7 +244,7 @@ class Loop:
             write = self.output.open(life, instance.name)
             handed = Handed(write, sockets, as_nginx=instance.sockets == "nginx", held=held)
             try:
-                pid = spawn(instance.command, handed, {trees.TAG: life}, _death_signal(instance))
+                pid = spawn(instance.command, handed, self._tags(life), _death_signal(instance))
             finally:
                 if write is not None:
                     os.close(write)
@@ -256,6 +257,9 @@ class Loop:
                 os.close(descriptor)
         living.leader = trees.Leader(life, pid)
         return Spawned(life, pid)
+
+    def _tags(self, life: str) -> dict[str, str]:
+        return {trees.TAG: life, guardian.TAG: self.identity}
 
     def _private_listener(self, life: str, instance: Instance) -> socket.socket | None:
         """A shared socket cannot tell which generation answered; a probe without an address asks on one of its own."""

@@ -10,7 +10,7 @@ from whalefall.errors import ConfigError, UsageError, WhalefallError
 from whalefall.plan import Plan, plan_from_json
 from whalefall.plan.order import check
 from whalefall.supervisor.core.engine import Engine
-from whalefall.supervisor.edge import linux
+from whalefall.supervisor.edge import guardian, linux
 from whalefall.supervisor.edge.chance import Chance
 from whalefall.supervisor.edge.dossiers import Dossiers
 from whalefall.supervisor.edge.logfiles import LogFiles
@@ -40,11 +40,14 @@ def supervise(plan: Plan) -> int:
     run_dir = _private_directory(Path(plan.run_dir))
     _keep_to_ourselves()
     linux.become_subreaper()
+    identity = f"{os.getpid()}-{os.urandom(8).hex()}"
+    guardian.watch_over(identity)
     selector = selectors.DefaultSelector()
     output = Output(Sink.on(_STDOUT, selector), selector, plan.log_format)
     output.files = LogFiles(Path(plan.log_dir)) if plan.log_dir else None
     output.name_all([instance.name for instance in plan.instances])
     loop = Loop(Engine(Chance()), selector, output, Probes(selector), Signals(), run_dir)
+    loop.identity = identity
     loop.dossiers = Dossiers(plan.crash_dir)
     reload = Reload(loop, plan)
     requests = Requests(loop, reload)
