@@ -177,6 +177,28 @@ def test_an_application_that_cannot_be_imported_ends_with_its_own_words_and_code
     assert not children_of(shell)
 
 
+def test_files_of_the_project_do_not_stand_in_for_the_standard_library(shell: Shell) -> None:
+    for name in ("queue", "logging", "select", "signal", "json", "types", "socket"):
+        shell.write(f"{name}.py", "raise SystemExit('the project is in the way')\n")
+    shell.write("Procfile", "worker: sleep 1000\n")
+    del shell.environ["PYTHONPATH"]
+    program = Path(sys.executable).parent / "whalefall"
+    with (shell.directory / "log").open("ab") as log:
+        started = subprocess.Popen([program, "serve"], cwd=shell.directory, env=shell.environ, stdout=log, stderr=log)
+
+    def ready() -> bool:
+        assert started.poll() is None, shell.log()
+        command = [program, "status"]
+        done = subprocess.run(command, cwd=shell.directory, env=shell.environ, stdout=subprocess.PIPE, check=False)
+        return b" ready " in done.stdout
+
+    try:
+        wait_until(ready, "the worker is ready", 40, shell.log)
+    finally:
+        started.terminate()
+        assert started.wait(30) == 0, shell.log()
+
+
 def test_ctrl_c_in_a_terminal_stops_everything(shell: Shell) -> None:
     """A terminal sends INT to the whole foreground group: children must survive it until they are asked in order."""
     shell.write("Procfile", "worker: sleep 1000\nother: sleep 1000\n")

@@ -10,7 +10,7 @@ from whalefall.control.client import ask
 from whalefall.control.protocol import Request as ControlRequest
 from whalefall.errors import ConfigError, ControlError
 from whalefall.plan import Plan, plan_to_json
-from whalefall.planner import addresses
+from whalefall.planner import addresses, python
 from whalefall.planner.build import build
 from whalefall.planner.world import look
 
@@ -48,7 +48,8 @@ def become_supervisor(plan: Plan) -> NoReturn:
     os.lseek(descriptor, 0, os.SEEK_SET)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "whalefall.supervisor", "--plan-fd", str(descriptor)])  # noqa: S606
+    argv = [*python.module("whalefall.supervisor"), "--plan-fd", str(descriptor)]
+    os.execv(argv[0], argv)  # noqa: S606 - no shell is the point
 
 
 COMMANDS = {"serve": serve}

@@ -6,7 +6,6 @@ writes what its children will read.
 
 import dataclasses
 import json
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import whalefall
 from whalefall.errors import ConfigError
 from whalefall.plan import Command, Dependency, Instance, Plan
 from whalefall.plan.order import check, start_order
-from whalefall.planner import addresses, directories, grace, nginx, services
+from whalefall.planner import addresses, directories, grace, nginx, python, services
 from whalefall.planner.environment import Environment
 from whalefall.planner.gunicorn import READY_PATH
 from whalefall.planner.layout import Layout, lay_out
@@ -186,7 +185,7 @@ def _notes(world: World, after: Mapping[str, Sequence[Dependency]], graces: Mapp
 
 def _replan(request: Request) -> Command:
     """The same question once more, for a reload: the files may have changed, the command line has not."""
-    words = [sys.executable, "-m", "whalefall", "plan", "--for-supervisor"]
+    words = [*python.module("whalefall"), "plan", "--for-supervisor"]
     words += [request.app] if request.app else []
     for flag, value in (
         ("--procfile", request.procfile),

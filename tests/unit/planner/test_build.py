@@ -344,7 +344,7 @@ def test_the_next_plan_is_asked_for_with_the_same_words(scene: Scene) -> None:
     ).plan
     assert plan.replan is not None
     words = (
-        "-m whalefall plan --for-supervisor shop:app --procfile P --port 6000 --formation worker=0 --grace 5 --env e"
+        "-P -m whalefall plan --for-supervisor shop:app --procfile P --port 6000 --formation worker=0 --grace 5 --env e"
     )
     assert plan.replan.argv == (sys.executable, *words.split())
     assert plan.replan.env == scene.environ
