@@ -1,0 +1,122 @@
+"""THE STAGE: starts a contestant, hears its children say hello, and clears everything away."""
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from bench.peers import Child, Peer
+
+PATIENCE_S = 60.0
+MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
+
+
+@dataclass(slots=True)
+class Stage:
+    """A directory in memory, and a pipe on which each child says its name and pid as its first act."""
+
+    directory: Path
+    pipe: int
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    heard: dict[str, tuple[int, float]] = field(default_factory=dict)  # name: pid, when
+    _rest: bytes = b""
+
+    def start(self, peer: Peer, children: Sequence[Child], stdout: int = subprocess.DEVNULL) -> None:
+        command = peer.prepare(self.directory, children)
+        environ = {**os.environ, "RUN_DIR": str(self.directory / "run"), "DATA_DIR": str(self.directory / "var")}
+        environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            command, cwd=self.directory, env=environ, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.DEVNULL
+        )
+
+    def hear(self, until: float) -> bool:
+        """Takes in what the children say, until `until` at the latest; False when that was silence."""
+        ready, _, _ = select.select([self.pipe], [], [], max(0.0, until - time.monotonic()))
+        if not ready:
+            return False
+        now = time.monotonic()
+        *lines, self._rest = (self._rest + os.read(self.pipe, 65_536)).split(b"\n")
+        for line in lines:
+            name, pid = line.decode().split()
+            self.heard[name] = int(pid), now
+        return True
+
+    def until_all(self, names: Sequence[str]) -> float:
+        """Seconds from the start until the last of them has said hello."""
+        deadline = self.started + PATIENCE_S
+        while not all(name in self.heard for name in names):
+            if not self.hear(deadline):
+                raise TimeoutError(f"{set(names) - set(self.heard)} never came up")
+        return max(self.heard[name][1] for name in names) - self.started
+
+    def until_again(self, name: str, old: int, patience_s: float) -> float | None:
+        """Seconds from now until `name` says hello with another pid than `old`; None when it does not."""
+        since = time.monotonic()
+        while self.heard[name][0] == old:
+            if not self.hear(since + patience_s) and time.monotonic() >= since + patience_s:
+                return None
+        return self.heard[name][1] - since
+
+    def own_processes(self) -> list[psutil.Process]:
+        """The contestant's own: what is not one of our children."""
+        assert self.process is not None
+        leader = psutil.Process(self.process.pid)
+        children = {pid for pid, _ in self.heard.values()}
+        return [leader, *(each for each in leader.children(recursive=True) if each.pid not in children)]
+
+    def stop(self) -> float:
+        """Seconds from SIGTERM until it has exited."""
+        assert self.process is not None
+        since = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(PATIENCE_S)
+        return time.monotonic() - since
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    memory = MEMORY if os.access(MEMORY, os.W_OK) else None
+    directory = Path(tempfile.mkdtemp(prefix="wfb-", dir=memory))
+    os.mkfifo(directory / "hello")
+    pipe = os.open(directory / "hello", os.O_RDWR | os.O_NONBLOCK)
+    place = Stage(directory, pipe)
+    try:
+        yield place
+    finally:
+        if place.process is not None:
+            _clear(place)
+        os.close(pipe)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _clear(place: Stage) -> None:
+    """Ends the contestant and whatever it left of our children, each by its pid."""
+    assert place.process is not None
+    tree: list[psutil.Process] = []
+    if place.process.poll() is None:
+        tree = psutil.Process(place.process.pid).children(recursive=True)
+        place.process.send_signal(signal.SIGTERM)
+        try:
+            place.process.wait(30)
+        except subprocess.TimeoutExpired:
+            place.process.kill()
+            place.process.wait(10)
+    for process in tree:
+        if process.is_running():
+            process.kill()
+
+
+def idle_children(directory: Path, count: int) -> list[Child]:
+    """Say hello, then sleep for ever."""
+    return [Child(f"c{n}", f"echo c{n} $$ > {directory}/hello; exec sleep 1000000") for n in range(count)]
