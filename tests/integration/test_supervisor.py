@@ -586,3 +586,55 @@ def test_a_full_log_disk_is_reported_and_supervision_goes_on(tmp_path: Path) -> 
         supervised.until(lambda rows: rows["a.1"]["generation"] == 2, "it is back")
         assert "a.1 was killed by signal 9" in (logs / "whalefall.log").read_text()
         assert supervised.stop() == 0
+
+
+NOTIFIER = python(
+    """
+import os, socket, time
+time.sleep(0.3)
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as up:
+    up.sendto(b"STATUS=warm\\nREADY=1", os.environ["NOTIFY_SOCKET"])
+time.sleep(3600)
+"""
+)
+
+
+def test_a_service_that_notifies_is_ready_when_it_says_so_and_nobody_else_can_say_it(tmp_path: Path) -> None:
+    slow = instance("slow", python("import time; time.sleep(3600)"), tmp_path, ready=Probe("notify"))
+    good = instance("good", NOTIFIER, tmp_path, ready=Probe("notify"))
+    with Supervised(tmp_path, slow, good) as supervised:
+        supervised.until_ready("good.1")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(b"READY=1", str(supervised.run_dir / "notify.sock"))
+        supervised.ask("stop", "good")
+        supervised.until(lambda rows: rows["good.1"]["state"] == "stopped", "a later request is served")
+        assert supervised.rows()["slow.1"]["state"] == "starting"
+
+
+def test_a_service_manager_above_us_is_told(tmp_path: Path) -> None:
+    planner = python("import sys; sys.exit(1)")
+    from whalefall.plan import Command
+
+    replan = Command(planner, str(tmp_path), {"PATH": os.environ["PATH"]})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as above:
+        above.bind(str(tmp_path / "systemd.sock"))
+        above.settimeout(20)
+        supervised = Supervised(tmp_path, instance("a", SLEEPER, tmp_path), replan=replan)
+        supervised.environ = {"NOTIFY_SOCKET": str(tmp_path / "systemd.sock"), "WATCHDOG_USEC": "200000"}
+        with supervised:
+
+            def hear(wanted: str) -> str:
+                while True:
+                    said = above.recv(4_096).decode()
+                    if wanted in said:
+                        return said
+
+            hear("READY=1")
+            hear("WATCHDOG=1")
+            hear("WATCHDOG=1")
+            os.kill(supervised.pid, signal.SIGHUP)
+            assert "MONOTONIC_USEC=" in hear("RELOADING=1")
+            hear("READY=1")
+            assert "NOTIFY_SOCKET" not in psutil.Process(supervised.rows()["a.1"]["pid"]).environ()
+            assert supervised.stop() == 0
+            hear("STOPPING=1")

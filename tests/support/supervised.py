@@ -50,12 +50,13 @@ class Supervised:
         self.plan = Plan(instances, listeners, run_dir=str(self.run_dir), **plan)
         self.log = directory / "supervisor.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.environ: dict[str, str] = {}
 
     def start(self, stdout: int | None = None, python_options: tuple[str, ...] = ()) -> "Supervised":
         file = self.directory / "plan.json"
         file.write_text(plan_to_json(self.plan))
         command = [sys.executable, *python_options, "-m", "whalefall.supervisor", "--plan", str(file)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environ}
         with self.log.open("ab") as log:
             out = log if stdout is None else stdout
             self.process = subprocess.Popen(command, stdout=out, stderr=log, env=environment, cwd=self.directory)

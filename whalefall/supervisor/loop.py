@@ -63,6 +63,7 @@ class Loop:
     probes: Probes
     signals: Signals
     run_dir: Path
+    notify_address: str = ""  # where a service whose readiness is `notify` says READY=1
     identity: str = ""  # of this very supervisor, in the environment of all that it starts
     sockets: dict[str, socket.socket] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
@@ -103,6 +104,10 @@ class Loop:
             self.sockets.pop(name).close()  # a generation that still serves on it has its own descriptor
         self.sockets |= fresh
         self.addresses = {name: listener.address for name, listener in wanted.items()}
+
+    def life_of(self, pid: int) -> str:
+        """The life that a process belongs to, "" for a stranger."""
+        return trees.life_of(pid, [living.leader for living in self.living.values() if living.leader])
 
     def post(self, event: Event) -> None:
         """For the control socket: handled in this turn."""
@@ -244,7 +249,7 @@ class Loop:
             write = self.output.open(life, instance.name)
             handed = Handed(write, sockets, as_nginx=instance.sockets == "nginx", held=held)
             try:
-                pid = spawn(instance.command, handed, self._tags(life), _death_signal(instance))
+                pid = spawn(instance.command, handed, self._tags(life, instance), _death_signal(instance))
             finally:
                 if write is not None:
                     os.close(write)
@@ -258,8 +263,11 @@ class Loop:
         living.leader = trees.Leader(life, pid)
         return Spawned(life, pid)
 
-    def _tags(self, life: str) -> dict[str, str]:
-        return {trees.TAG: life, guardian.TAG: self.identity}
+    def _tags(self, life: str, instance: Instance) -> dict[str, str]:
+        tags = {trees.TAG: life, guardian.TAG: self.identity}
+        if instance.ready is not None and instance.ready.kind == "notify":
+            tags["NOTIFY_SOCKET"] = self.notify_address
+        return tags
 
     def _private_listener(self, life: str, instance: Instance) -> socket.socket | None:
         """A shared socket cannot tell which generation answered; a probe without an address asks on one of its own."""

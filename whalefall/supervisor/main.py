@@ -19,6 +19,7 @@ from whalefall.supervisor.edge.probes import Probes
 from whalefall.supervisor.edge.signals import Signals
 from whalefall.supervisor.edge.sink import Sink
 from whalefall.supervisor.loop import Loop
+from whalefall.supervisor.manager import ServiceManager
 from whalefall.supervisor.reload import Reload
 from whalefall.supervisor.requests import Requests
 
@@ -51,7 +52,9 @@ def supervise(plan: Plan) -> int:
     loop.dossiers = Dossiers(plan.crash_dir)
     reload = Reload(loop, plan)
     requests = Requests(loop, reload)
-    loop.after_turn += [reload, requests]  # in this order, so that a reload's answer leaves in the same turn
+    manager = ServiceManager(loop, os.environ, run_dir)
+    reload.before, reload.after = manager.reloading, manager.reloaded
+    loop.after_turn += [manager, reload, requests]  # in this order, so that a reload's answer leaves in the same turn
     requests.control.listen(run_dir)
     try:
         loop.bind(plan)
@@ -59,6 +62,7 @@ def supervise(plan: Plan) -> int:
             output.say(note)
         return loop.run(plan)
     finally:
+        manager.close()
         requests.control.close()
 
 

@@ -37,6 +37,8 @@ class Reload(AfterTurn):
     def __init__(self, loop: Loop, plan: Plan) -> None:
         self.loop, self.plan = loop, plan
         self.scale: dict[str, int] = {}  # what people asked for since the start; survives every reload
+        self.before: Callable[[], None] = _nothing
+        self.after: Callable[[], None] = _nothing
         self.wanted: list[_Wish] = []
         self.served: list[_Wish] = []
         self.pid: int | None = None
@@ -54,6 +56,7 @@ class Reload(AfterTurn):
             self.ask(lambda _: None)
         if self.wanted and self.pid is None and not self.loop.engine.stopping:
             self.served, self.wanted = self.wanted, []
+            self.before()
             self._start()
 
     def next_deadline(self) -> float | None:
@@ -135,6 +138,7 @@ class Reload(AfterTurn):
         self._answer(reason)
 
     def _answer(self, reason: str) -> None:
+        self.after()
         for wish in self.served:
             wish.answer(reason)
         self.served = []
@@ -143,3 +147,7 @@ class Reload(AfterTurn):
         self.loop.selector.unregister(self.read)
         os.close(self.read)
         self.read = -1
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

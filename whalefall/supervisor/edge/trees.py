@@ -53,6 +53,11 @@ def stopped(pids: Iterable[int]) -> frozenset[int]:
     return frozenset(pid for pid in pids if _stat(pid)[:1] == [b"T"])
 
 
+def life_of(pid: int, leaders: Iterable[Leader]) -> str:
+    """Which life `pid` belongs to, by its session, its group or its tag; "" for a stranger."""
+    return next((leader.life for leader in leaders if _belongs(pid, leader)), "")
+
+
 def send(pids: Iterable[int], signum: int) -> None:
     """To each that is still there. Our own children's pids cannot be reused before we reap them."""
     for pid in pids:
