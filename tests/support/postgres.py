@@ -43,7 +43,8 @@ def free_port() -> int:
 class PostgresServer:
     """`with PostgresServer() as server: server.new_database()`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fsync: bool = False) -> None:
+        self._fsync = fsync
         where = binaries()
         assert where is not None, "PostgreSQL is not installed"
         self._bin = where
@@ -74,8 +75,8 @@ class PostgresServer:
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": str(self.directory),
             # The machine does not lose power; a commit must still survive an immediate stop of the server.
-            "fsync": "off",
-            "full_page_writes": "off",
+            "fsync": "on" if self._fsync else "off",
+            "full_page_writes": "on" if self._fsync else "off",
             "max_connections": "100",
             "log_min_messages": "fatal",
         }

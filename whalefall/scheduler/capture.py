@@ -77,6 +77,10 @@ class RunLog(logging.Handler):
         output = self._current()
         if output is not None:
             output.write(self.format(record) + "\n")
+        # Where nobody configured logging, warnings go to standard error; our being here must not change that.
+        fallback = logging.lastResort if logging.getLogger().handlers == [self] else None
+        if fallback is not None and record.levelno >= fallback.level:
+            fallback.handle(record)
 
 
 class Capturing:

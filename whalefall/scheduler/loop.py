@@ -19,6 +19,7 @@ from whalefall.scheduler.tuning import Tuning
 
 _log = logging.getLogger("whalefall.scheduler")
 _BACKOFF_FIRST_S = 0.2
+_BATCHES_MAX = 40  # of fires in one turn: 20,000 jobs; then it starts some, and goes on
 
 
 class Loop:
@@ -76,7 +77,8 @@ class Loop:
                 delay_s = self._turn()
                 backoff_s = _BACKOFF_FIRST_S
             except Deposed as error:
-                _log.warning("%s", error)
+                expected = self._keeper is not None and self._keeper.tenure() is None  # given back, not taken
+                _log.log(logging.INFO if expected else logging.WARNING, "%s", error)
                 delay_s = self._tuning.poll_s
             except LedgerUnavailable as error:
                 _log.warning("the scheduler waits %.1f s: %s", backoff_s, error)
@@ -114,7 +116,13 @@ class Loop:
     def _record(self, tenure: Tenure, peek: Peek) -> int:
         if peek.next_fire_at is None or peek.next_fire_at > peek.now:
             return 0
-        return self._ledger.record_fires(tenure, peek.now, self._tuning.batch).jobs
+        recorded = 0
+        for _ in range(_BATCHES_MAX):  # first all on record, then the first start
+            jobs = self._ledger.record_fires(tenure, peek.now, self._tuning.batch).jobs
+            recorded += jobs
+            if jobs < self._tuning.batch:
+                break
+        return recorded
 
     def _start_waiting(self, tenure: Tenure) -> int:
         started = 0

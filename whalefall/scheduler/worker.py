@@ -45,6 +45,8 @@ def start_worker(wsgi_app: Any) -> int:
             "add `from whalefall import Scheduler; scheduler = Scheduler(app)`",
             names,
         )
+    if states:
+        _speak(states[0].settings.log_level)
     _started.extend(state for state in states if state.start())
     return len(_started)
 
@@ -54,6 +56,13 @@ def stop_worker(wait_s: float | None = None) -> None:
     while _started:
         state = _started.pop()
         state.stop(max(state.settings.grace_s - _RESERVE_S, 1.0) if wait_s is None else wait_s)
+
+
+def _speak(level: str) -> None:
+    """Where the application configured no logging, what the scheduler and the jobs say goes to standard error."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def flask_apps(wsgi_app: Any) -> Iterator[Flask]:

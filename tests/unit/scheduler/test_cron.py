@@ -1,6 +1,7 @@
 # ruff: noqa: DTZ001 - cron speaks of wall-clock times, which have no zone
 """Cron expressions: what they mean, what is refused and with which words, and that an independent cron agrees."""
 
+import functools
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -162,7 +163,9 @@ _FIVE = st.tuples(
 ).map(" ".join)
 _SECONDS = _field(0, 59)
 _MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2037, 12, 31))
-_ZONES = st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "America/Havana"])
+# Not Lord Howe, whose clocks change by half an hour: the other implementation steps by whole hours and misses 02:00
+# there on an autumn night (test_zones.py has that zone by hand).
+_ZONES = st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Adelaide", "Asia/Kolkata", "America/Havana"])
 
 
 def _theirs(expression: str, moment: datetime, count: int) -> list[datetime]:
@@ -202,7 +205,7 @@ def test_an_independent_cron_agrees_in_zones_whose_clocks_change(expression: str
 
 
 @given(expression=_FIVE, zone=_ZONES, year=st.integers(2024, 2030), days=st.integers(0, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_an_independent_cron_agrees_around_the_nights_of_change(
     expression: str, zone: str, year: int, days: int
 ) -> None:
@@ -215,6 +218,7 @@ def test_an_independent_cron_agrees_around_the_nights_of_change(
         assert _ours(expression, zone, start, 12) == theirs
 
 
+@functools.cache
 def _changes(zone: str, year: int) -> list[datetime]:
     moment, found = datetime(year, 1, 1, tzinfo=UTC), []
     while moment.year == year:

@@ -201,7 +201,7 @@ _POLICIES = st.builds(
 
 @given(
     policies=_POLICIES,
-    steps=st.lists(st.tuples(st.integers(1, 30_000), st.integers(0, 3)), min_size=1, max_size=30),
+    steps=st.lists(st.tuples(st.integers(1, 9_000), st.integers(0, 3)), min_size=1, max_size=12),
     pause=st.none() | st.tuples(st.integers(0, 100_000), st.booleans()),
     period=st.sampled_from([1, 7, 60, 3600]),
 )

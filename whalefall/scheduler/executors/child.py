@@ -85,6 +85,7 @@ def _perform(order: Order, context: running.RunContext) -> None:
     app = find_app(order)
     function = functions.load(order.func_ref)
     token = running.enter(context)
+    _report(order, begun=True)
     try:
         with app.app_context():
             returned = function(*order.args, **order.kwargs)

@@ -21,6 +21,7 @@ from whalefall.scheduler.ledger.records import ClaimedRun, Ending
 from whalefall.scheduler.performing import ending_of
 from whalefall.scheduler.running import Roster, RunContext
 
+_BEGIN_S = 120.0  # to start Python and import the application; the job's own limit counts from its first line
 _DUMP_S = 0.5  # for the process to print where it is, before it is asked to end
 _TERM_S = 5.0  # between SIGTERM and SIGKILL
 _LOOK_S = 0.1  # how soon a request to end is seen
@@ -94,8 +95,8 @@ class _Watch:
             self._give_order(app_ref, report_w)
         finally:
             os.close(report_w)
-        timeout_s = context.claimed.policies.timeout_s
-        self._deadline_s = elapsed_s() + timeout_s if timeout_s is not None else None
+        self._deadline_s: float | None = elapsed_s() + _BEGIN_S
+        self._begun = False
         self._timed_out = False
         self._kill_at_s: float | None = None
         self._term_at_s: float | None = None
@@ -136,7 +137,8 @@ class _Watch:
         now_s = elapsed_s()
         if self._deadline_s is not None and now_s > self._deadline_s and not self._timed_out:
             self._timed_out = True
-            self._signal(signal.SIGUSR1)
+            if self._begun:  # before that, the process does not know the signal yet
+                self._signal(signal.SIGUSR1)
             self._term_at_s = now_s + _DUMP_S
         if self._context.fenced.is_set():
             self._signal(signal.SIGKILL)  # somebody else owns the run: every further step here is one too many
@@ -168,16 +170,22 @@ class _Watch:
                 report = json.loads(line)
             except ValueError:
                 continue  # cut off at its beginning
-            if "ended" in report:
+            if "begun" in report:
+                timeout_s = self._context.claimed.policies.timeout_s
+                self._begun = True
+                self._deadline_s = elapsed_s() + timeout_s if timeout_s is not None else None
+            elif "ended" in report:
                 self._ended = (RunState(report["ended"]), report["error"])
             else:
                 self._context.progress, self._context.progress_text = report["progress"], report["text"]
 
     def _ending(self) -> Ending:
         if self._timed_out:
-            limit_s = self._context.claimed.policies.timeout_s
-            where = self._ended[1] if self._ended else ""
-            return ending_of(self._context, RunState.TIMED_OUT, f"{where}ended after its limit of {limit_s:g} s\n")
+            limit_s = self._context.claimed.policies.timeout_s if self._begun else None
+            why = (
+                f"ended after its limit of {limit_s:g} s" if limit_s else f"its process did not begin in {_BEGIN_S:g} s"
+            )
+            return ending_of(self._context, RunState.TIMED_OUT, f"{self._ended[1] if self._ended else ''}{why}\n")
         if self._ended is not None:
             return ending_of(self._context, *self._ended)
         if self._context.cancelled.is_set():

@@ -4,8 +4,12 @@ import queue
 import threading
 from collections.abc import Callable
 
-from whalefall.scheduler.clocks import name_this_thread
+from whalefall.scheduler.clocks import elapsed_s, name_this_thread
 from whalefall.scheduler.ledger.records import ClaimedRun
+
+_AHEAD_S = 0.25
+_AHEAD_MAX = 500  # runs that would be lost, not started, if the process were killed now
+_LOOK_S = 0.05  # a rate over less is noise
 
 
 class ThreadExecutor:
@@ -25,15 +29,28 @@ class ThreadExecutor:
         self._busy = 0
         self._made = 0
         self._closed = False
+        self._ended = 0
+        self._ahead = 0
+        self._looked_s = elapsed_s()
 
     def free(self) -> int:
+        """Free threads, and as many more as will be free within _AHEAD_S at the rate of late.
+
+        So that ten thousand quick runs need not be claimed ten at a time; for runs that take long it is nothing.
+        """
         with self._lock:
-            return 0 if self._closed else self._threads - self._busy
+            if self._closed:
+                return 0
+            now_s = elapsed_s()
+            if now_s - self._looked_s > _LOOK_S:
+                self._ahead = min(int(self._ended * _AHEAD_S / (now_s - self._looked_s)), _AHEAD_MAX)
+                self._ended, self._looked_s = 0, now_s
+            return self._threads + self._ahead - self._busy
 
     def start(self, claimed: ClaimedRun) -> None:
         with self._lock:
             self._busy += 1
-            if self._made < self._busy:
+            if self._made < min(self._busy, self._threads):
                 self._made += 1
                 threading.Thread(target=self._serve, name=f"wf-run-{self._made}", daemon=True).start()
         self._work.put(claimed)
@@ -58,3 +75,4 @@ class ThreadExecutor:
             finally:
                 with self._lock:
                     self._busy -= 1
+                    self._ended += 1

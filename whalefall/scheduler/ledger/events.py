@@ -1,12 +1,12 @@
 """What happened to jobs and to leadership, in order: the answer to "why did this not run?"."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from whalefall.scheduler.ledger.dialects import clock
+from whalefall.scheduler.ledger.dialects import chunks, clock
 from whalefall.scheduler.ledger.records import EventRecord
 from whalefall.scheduler.ledger.schema import event
 
@@ -17,6 +17,13 @@ def note(
     connection: Connection, kind: str, *, job_id: str = "", actor: str = "", detail: dict[str, Any] | None = None
 ) -> None:
     connection.execute(insert(event).values(at=clock(), kind=kind, job_id=job_id, actor=actor, detail=detail or {}))
+
+
+def note_many(connection: Connection, kind: str, *, actor: str, details: Mapping[str, dict[str, Any]]) -> None:
+    """One event for each job of `details`."""
+    rows = [{"kind": kind, "job_id": job_id, "actor": actor, "detail": detail} for job_id, detail in details.items()]
+    for part in chunks(rows):
+        connection.execute(insert(event).values(at=clock()), list(part))
 
 
 def of_job(connection: Connection, job_id: str, kinds: Sequence[str] = ()) -> list[EventRecord]:

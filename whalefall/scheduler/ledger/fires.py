@@ -10,17 +10,36 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, func, select, update
 
-from whalefall.scheduler.core.fires import Alive, Due, FirePlan, plan_fires
+from whalefall.scheduler.core.fires import Alive, Due, FirePlan, Pause, plan_fires
+from whalefall.scheduler.core.policies import Policies, stored_policies
 from whalefall.scheduler.core.runs import RunState, Source
-from whalefall.scheduler.core.triggers import TriggerError
+from whalefall.scheduler.core.triggers import Trigger, TriggerError, TriggerSpec, build_trigger
 from whalefall.scheduler.ledger import events, leases
+from whalefall.scheduler.ledger.bulk import insert_runs, move_cursors
 from whalefall.scheduler.ledger.dialects import chunks, clock, insert, locked
-from whalefall.scheduler.ledger.records import JobRecord, Tenure, job_record, new_run_id
+from whalefall.scheduler.ledger.records import JobRecord, Tenure, new_run_id
 from whalefall.scheduler.ledger.schema import job, run
 
 Reached = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DueJob:
+    """What decides about a job's fires, and no more: ten thousand of them are read at once."""
+
+    job_id: str
+    trigger_spec: TriggerSpec
+    timezone: str
+    anchor: datetime
+    policies: Policies
+    pause: Pause | None
+    broken_reason: str
+    next_fire_at: datetime
+
+    def trigger(self) -> Trigger:
+        return build_trigger(self.trigger_spec, timezone=self.timezone, anchor=self.anchor, dst=self.policies.dst)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +61,16 @@ def record(connection: Connection, tenure: Tenure, now: datetime, limit: int, re
     alive = _alive(connection, [record.job_id for record in due])
     plans = [(record, _plan(record, alive.get(record.job_id, Alive()), now)) for record in due]
     rows = [row for record, plan in plans for row in _rows(record, plan, tenure, now)]
-    insert_new(connection, rows)
+    insert_runs(connection, rows)
     reached("fire.inserted")
-    _advance(connection, plans)
+    move_cursors(connection, [(record.job_id, record.next_fire_at, plan.next_fire_at) for record, plan in plans])
     _end_pauses(connection, [record for record, plan in plans if plan.pause_ended])
     reached("fire.advanced")
     queued = sum(row["state"] == RunState.QUEUED for row in rows)
     return Fired(len(due), queued, len(rows) - queued)
 
 
-def run_row(record: JobRecord, *, now: datetime, **values: Any) -> dict[str, Any]:
+def run_row(record: DueJob | JobRecord, *, now: datetime, **values: Any) -> dict[str, Any]:
     """A complete row of wf_run; `values` say what is not the usual."""
     return {
         "run_id": new_run_id(),
@@ -87,9 +106,39 @@ def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         connection.execute(insert(connection, run).on_conflict_do_nothing(), list(part))
 
 
-def _due(connection: Connection, now: datetime, limit: int) -> list[JobRecord]:
-    query = select(job).where(job.c.next_fire_at <= now).order_by(job.c.next_fire_at, job.c.job_id).limit(limit)
-    return [job_record(dict(row)) for row in connection.execute(locked(query)).mappings()]
+def _due(connection: Connection, now: datetime, limit: int) -> list[DueJob]:
+    query = (
+        select(
+            job.c.job_id,
+            job.c.code_trigger,
+            job.c.override_trigger,
+            job.c.timezone,
+            job.c.anchor,
+            job.c.policies,
+            job.c.paused_at,
+            job.c.paused_until,
+            job.c.paused_by,
+            job.c.pause_reason,
+            job.c.broken_reason,
+            job.c.next_fire_at,
+        )
+        .where(job.c.next_fire_at <= now)
+        .order_by(job.c.next_fire_at, job.c.job_id)
+        .limit(limit)
+    )
+    return [
+        DueJob(
+            row.job_id,
+            row.override_trigger or row.code_trigger,
+            row.timezone,
+            row.anchor,
+            stored_policies(row.policies),
+            Pause(row.paused_until, row.paused_by, row.pause_reason) if row.paused_at is not None else None,
+            row.broken_reason,
+            row.next_fire_at,
+        )
+        for row in connection.execute(locked(query))
+    ]
 
 
 def _alive(connection: Connection, job_ids: Sequence[str]) -> dict[str, Alive]:
@@ -110,8 +159,7 @@ def _alive(connection: Connection, job_ids: Sequence[str]) -> dict[str, Alive]:
     return alive
 
 
-def _plan(record: JobRecord, alive: Alive, now: datetime) -> FirePlan:
-    assert record.next_fire_at is not None  # noqa: S101 - the query asked for it
+def _plan(record: DueJob, alive: Alive, now: datetime) -> FirePlan:
     try:
         trigger = record.trigger()
     except TriggerError:
@@ -120,7 +168,7 @@ def _plan(record: JobRecord, alive: Alive, now: datetime) -> FirePlan:
     return plan_fires(due, now)
 
 
-def _rows(record: JobRecord, plan: FirePlan, tenure: Tenure, now: datetime) -> list[dict[str, Any]]:
+def _rows(record: DueJob, plan: FirePlan, tenure: Tenure, now: datetime) -> list[dict[str, Any]]:
     return [
         run_row(
             record,
@@ -138,21 +186,12 @@ def _rows(record: JobRecord, plan: FirePlan, tenure: Tenure, now: datetime) -> l
     ]
 
 
-def _advance(connection: Connection, plans: Sequence[tuple[JobRecord, FirePlan]]) -> None:
-    connection.execute(
-        update(job)
-        .where(job.c.job_id == bindparam("the_job"), job.c.next_fire_at == bindparam("was"))
-        .values(next_fire_at=bindparam("then")),
-        [{"the_job": record.job_id, "was": record.next_fire_at, "then": plan.next_fire_at} for record, plan in plans],
-    )
-
-
-def _end_pauses(connection: Connection, ended: Sequence[JobRecord]) -> None:
+def _end_pauses(connection: Connection, ended: Sequence[DueJob]) -> None:
     for record in ended:
         connection.execute(
             update(job)
             .where(job.c.job_id == record.job_id)
             .values(paused_at=None, paused_until=None, paused_by="", pause_reason="", updated_at=clock())
         )
-        detail = {"why": "the end of the pause", "paused_by": record.paused_by, "reason": record.pause_reason}
+        detail = {"why": "the end of the pause", "pause": str(record.pause)}
         events.note(connection, "resumed", job_id=record.job_id, detail=detail)

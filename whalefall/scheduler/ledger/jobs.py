@@ -64,7 +64,12 @@ def remove(connection: Connection, job_id: str) -> None:
 
 def note_schedule(connection: Connection, record: JobRecord, *, since: datetime, actor: str, why: str) -> None:
     """From `since` on (exclusive) the job's instants follow this trigger: what `verify` computes from."""
-    detail = {
+    detail = schedule_detail(record, since, why)
+    events.note(connection, "schedule", job_id=record.job_id, actor=actor, detail=detail)
+
+
+def schedule_detail(record: JobRecord, since: datetime, why: str) -> dict[str, Any]:
+    return {
         "why": why,
         "since": since.isoformat(),
         "trigger": record.effective_trigger if record.fires else None,
@@ -73,7 +78,6 @@ def note_schedule(connection: Connection, record: JobRecord, *, since: datetime,
         "dst_gap": record.policies.dst_gap,
         "dst_fold": record.policies.dst_fold,
     }
-    events.note(connection, "schedule", job_id=record.job_id, actor=actor, detail=detail)
 
 
 def unfired(record: JobRecord, moment: datetime, why: str) -> list[dict[str, Any]]:

@@ -45,10 +45,15 @@ def reconcile(connection: Connection, code: Code) -> Reconciled:
     stored = jobs.every_row(connection)
     added = [_new(declaration, code, now) for declaration in code.declarations if declaration.job_id not in stored]
     jobs.add(connection, [jobs.as_row(record) for record in added])
-    for record in added:
-        jobs.note_schedule(
-            connection, record, since=jobs.just_before(record.next_fire_at, now), actor=code.actor, why="declared"
-        )
+    events.note_many(
+        connection,
+        "schedule",
+        actor=code.actor,
+        details={
+            record.job_id: jobs.schedule_detail(record, jobs.just_before(record.next_fire_at, now), "declared")
+            for record in added
+        },
+    )
     changed = [
         declaration.job_id
         for declaration in code.declarations

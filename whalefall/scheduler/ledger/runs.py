@@ -4,8 +4,9 @@ A runner owns a run by (claimed_by, attempt). Every later write of that runner c
 run since, the write touches no row and the result is dropped: that is the fence.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -116,20 +117,26 @@ def tell(connection: Connection, holder: str, signs: Sequence[Sign]) -> None:
 
 def finish(connection: Connection, holder: str, endings: Sequence[Ending]) -> list[str]:
     """Writes how runs ended. Answers the run_ids that were ours to end; the others were fenced off."""
-    if not endings:
-        return []
     for ending in endings:
         if ending.retry_in_s is not None:
             _keep_attempt(connection, holder, ending)
-    done = []
+    alike: dict[Ending, list[str]] = defaultdict(list)  # thousands that ended alike are one statement
     for ending in endings:
-        values = _back_to_queue(ending) if ending.retry_in_s is not None else _final(ending)
-        result = connection.execute(
-            update(run).where(*_owned(holder)).values(**values),
-            {"the_run": ending.run_id, "the_attempt": ending.attempt},
-        )
-        if result.rowcount == 1:
-            done.append(ending.run_id)
+        alike[replace(ending, run_id="")].append(ending.run_id)
+    done: list[str] = []
+    for ending, run_ids in alike.items():
+        for part in chunks(run_ids):
+            done += connection.execute(
+                update(run)
+                .where(
+                    run.c.run_id.in_(part),
+                    run.c.attempt == ending.attempt,
+                    run.c.claimed_by == holder,
+                    run.c.state == RunState.RUNNING,
+                )
+                .values(**(_back_to_queue(ending) if ending.retry_in_s is not None else _final(ending)))
+                .returning(run.c.run_id)
+            ).scalars()
     return done
 
 
