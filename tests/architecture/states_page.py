@@ -1,4 +1,4 @@
-"""Draws docs/reference/states.md from the code; `python -m tests.architecture.states_page` writes it, a test compares."""
+"""Draws docs/reference/states.md from the code: `python -m tests.architecture.states_page`; a test compares."""
 
 from collections.abc import Iterator
 
