@@ -7,6 +7,7 @@ the last hour, not counters: the ledger forgets old runs, and a counter that shr
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,8 @@ if os.environ.get("WHALEFALL_LIFE") and os.environ.get("RUN_DIR"):  # several pr
 
 # The variable decides at this import, so it comes after.
 from flask import Blueprint, Flask, Response, current_app, g, request
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
+from prometheus_client import Counter as CounterMetric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -29,17 +31,17 @@ from whalefall import __version__, scheduler
 from whalefall.app import access, processes
 from whalefall.app.api.errors import install_handlers
 from whalefall.app.roles import Role, needs
-from whalefall.app.store import results
-from whalefall.app.store.engine import engine
+from whalefall.app.store.engine import looking
 from whalefall.errors import ControlError, WhalefallError
-from whalefall.scheduler import JobView
+from whalefall.scheduler.ledger import overview
 
 WINDOW = timedelta(hours=1)
+JOBS_MAX = 1_000  # that have series of their own, by id; beyond, the counts must do
 DEAD_FILES_MAX = 64  # files of workers that are gone; beyond it their counts are forgotten, which looks like a restart
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 
 _registry = CollectorRegistry()
-_requests = Counter(
+_requests = CounterMetric(
     "whalefall_http_requests", "Requests by route and status", ["method", "route", "status"], registry=_registry
 )
 _latency = Histogram(
@@ -159,29 +161,32 @@ def _scheduler() -> Iterator[Metric]:
 
 
 def _jobs() -> Iterator[Metric]:
-    jobs = scheduler.of(current_app).admin.list_jobs()
-    yield from _job_families(jobs)
-    yield from _run_families(results.hour(engine(), datetime.now(UTC) - WINDOW))
+    with looking() as connection:
+        counts = overview.counts_of_jobs(connection)
+        fires = overview.next_fires(connection, JOBS_MAX)
+        last = overview.last_results(connection, list(fires), 1)
+        hour = overview.hour(connection, datetime.now(UTC) - WINDOW)
+    yield from _job_families(counts, fires, last)
+    yield from _run_families(hour)
 
 
-def _job_families(jobs: list[JobView]) -> Iterator[Metric]:
-    sources = GaugeMetricFamily("whalefall_jobs", "Jobs by state and source", labels=["state", "source"])
-    counts: dict[tuple[str, str], int] = {}
+def _job_families(
+    counts: Counter[str], fires: dict[str, datetime], last: dict[str, tuple[overview.Result, ...]]
+) -> Iterator[Metric]:
+    states = _gauge("whalefall_jobs", "Jobs: running, paused, broken, retired", "state")
+    for state, number in counts.items():
+        states.add_metric([state], number)
     following = _gauge("whalefall_job_next_fire_timestamp_seconds", "When it fires next", "job")
-    last = _gauge("whalefall_job_last_start_timestamp_seconds", "When it last started", "job")
-    for job in jobs:
-        key = ("paused" if job.state == "STATE_PAUSED" else "running", job.source)
-        counts[key] = counts.get(key, 0) + 1
-        if job.next_run_time:
-            following.add_metric([job.id], job.next_run_time.timestamp())
-        if job.last_run_time:
-            last.add_metric([job.id], job.last_run_time.timestamp())
-    for labels, number in counts.items():
-        sources.add_metric(labels, number)
-    return iter([sources, following, last])
+    started = _gauge("whalefall_job_last_start_timestamp_seconds", "When its newest run started", "job")
+    for job_id, at in fires.items():
+        following.add_metric([job_id], at.timestamp())
+        for result in last[job_id]:
+            if result.started_at:
+                started.add_metric([job_id], result.started_at.timestamp())
+    return iter([states, following, started])
 
 
-def _run_families(hour: list[results.HourOfJob]) -> Iterator[Metric]:
+def _run_families(hour: list[overview.HourOfJob]) -> Iterator[Metric]:
     runs = GaugeMetricFamily("whalefall_job_runs_last_hour", "Instants by what became of them", labels=["job", "state"])
     durations = _gauge("whalefall_job_duration_seconds_max_last_hour", "The longest run that ended", "job")
     lateness = _gauge("whalefall_job_lateness_seconds_max_last_hour", "The latest start after its instant", "job")

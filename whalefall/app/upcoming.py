@@ -4,8 +4,10 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from whalefall.app.store.engine import looking
 from whalefall.scheduler import JobAdmin, JobView
-from whalefall.scheduler.errors import InvalidTrigger
+from whalefall.scheduler.errors import InvalidTrigger, JobNotFound
+from whalefall.scheduler.ledger import overview
 
 FIRES_OF_JOB_MAX = 96  # a job that fires more often within the span is drawn as a band, not as so many dots
 JOBS_MAX = 200  # the soonest; computing fires is work, and nobody reads more
@@ -22,16 +24,19 @@ class Lane:
 
 def lanes(admin: JobAdmin, start: datetime, span: timedelta) -> list[Lane]:
     """A lane for each job that fires within `span`, the soonest first."""
-    due = [job for job in admin.list_jobs() if job.next_run_time and job.next_run_time < start + span]
-    due.sort(key=lambda job: (job.next_run_time, job.id))
-    return [lane for job in due[:JOBS_MAX] if (lane := _lane(admin, job, start + span)).fires]
+    with looking() as connection:
+        ids = overview.soonest_ids(connection, start + span, JOBS_MAX)
+    found = (_lane(admin, job_id, start + span) for job_id in ids)
+    return [lane for lane in found if lane and lane.fires]
 
 
-def _lane(admin: JobAdmin, job: JobView, end: datetime) -> Lane:
+def _lane(admin: JobAdmin, job_id: str, end: datetime) -> Lane | None:
+    """None when the job was deleted or edited between the list and now."""
     try:
-        fires = admin.preview(job.id, None, FIRES_OF_JOB_MAX + 1)
-    except InvalidTrigger:  # edited to something else between the list and now
-        fires = []
+        job = admin.get_job(job_id)
+        fires = admin.preview(job_id, None, FIRES_OF_JOB_MAX + 1) if job.next_run_time else []
+    except (JobNotFound, InvalidTrigger):
+        return None
     within = [fire for fire in fires if fire < end]
     return Lane(job, tuple(within[:FIRES_OF_JOB_MAX]), is_dense=len(within) > FIRES_OF_JOB_MAX)
 

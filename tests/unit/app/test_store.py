@@ -2,14 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import inspect
+from sqlalchemy import event, inspect, update
 
 from whalefall.app.jobs import look_at_host, prune_samples, sample_host
-from whalefall.app.store import results, samples
+from whalefall.app.store import samples
 from whalefall.app.store.engine import engine
 from whalefall.app.store.tables import metadata
 from whalefall.scheduler import of
+from whalefall.scheduler.ledger import overview
+from whalefall.scheduler.ledger.engine import reading, writing
 from whalefall.scheduler.ledger.records import new_run_id
+from whalefall.scheduler.ledger.schema import job
 
 
 def test_the_migrations_make_the_tables_that_the_code_expects(app) -> None:
@@ -46,16 +49,63 @@ def _values(sample: samples.HostSample) -> list[float]:
 
 
 def test_counts_start_at_the_first_id_of_that_moment() -> None:
-    before = results._first_id(datetime.now(UTC) - timedelta(milliseconds=1))
-    after = results._first_id(datetime.now(UTC) + timedelta(seconds=60))
+    before = overview._first_id(datetime.now(UTC) - timedelta(milliseconds=1))
+    after = overview._first_id(datetime.now(UTC) + timedelta(seconds=60))
     assert before <= new_run_id() < after
 
 
 def test_todays_counts_are_in_the_strip(app, admin) -> None:
     run_id = admin.post("/api/v1/scheduler/jobs/greet/actions/run", json={}).json["data"]["run_id"]
     admin.post(f"/api/v1/scheduler/runs/{run_id}/actions/cancel")
-    counts = results.counts_since(of(app).engine, datetime.now(UTC) - timedelta(hours=1))
+    with reading(of(app).engine) as connection:
+        counts = overview.counts_since(connection, datetime.now(UTC) - timedelta(hours=1))
+        found = overview.last_results(connection, ["greet", "fail"], 5)
     assert counts == {"cancelled": 1}
-    found = results.last_results(of(app).engine, ["greet", "fail"], 5)
     assert [result.state for result in found["greet"]] == ["cancelled"]
     assert found["fail"] == ()
+
+
+def plan_of(connection, query: str, *values: object) -> str:
+    return " | ".join(row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", tuple(values)))
+
+
+def test_what_pages_ask_of_many_runs_follows_an_index(app) -> None:
+    """With a million runs on record a scan of the table is what makes a page hang."""
+    asked: list[tuple[str, tuple]] = []
+    engine_ = of(app).engine
+    event.listen(engine_, "before_cursor_execute", lambda *a: asked.append((a[2], a[3])))
+    now = datetime.now(UTC)
+    with reading(engine_) as connection:
+        overview.last_results(connection, ["greet"], 20)
+        overview.counts_since(connection, now)
+        overview.hour(connection, now)
+        overview.running_ids(connection, 50)
+        overview.soonest_ids(connection, now, 200)
+        overview.troubled_ids(connection, now, now, 20)
+        looks = [(statement, values) for statement, values in asked if "FROM wf_run" in statement]
+        plans = {statement: plan_of(connection, statement, *values) for statement, values in looks}
+    assert len(plans) >= 5
+    for statement, plan in plans.items():
+        assert "SCAN wf_run" not in plan or "USING" in plan, (statement, plan)
+
+
+def test_the_page_of_jobs_is_filtered_ordered_and_cut_in_the_database(app) -> None:
+    with reading(of(app).engine) as connection:
+        assert overview.page_of_ids(connection, "", 2, 0) == (["fail", "greet"], 4)
+        assert overview.page_of_ids(connection, "", 2, 2) == (["prune_samples", "sample_host"], 4)
+        assert overview.page_of_ids(connection, "SAYS hello", 9, 0) == (["greet"], 1)
+        assert overview.page_of_ids(connection, "%", 9, 0) == ([], 0)
+
+
+def test_what_needs_attention_is_found_wherever_it_is(app, admin) -> None:
+    engine_ = of(app).engine
+    now = datetime.now(UTC)
+    with writing(engine_) as connection:
+        connection.execute(update(job).where(job.c.job_id == "greet").values(broken_reason="ModuleNotFoundError: x"))
+        connection.execute(update(job).where(job.c.job_id == "fail").values(next_fire_at=now - timedelta(minutes=10)))
+    with reading(engine_) as connection:
+        found = overview.troubled_ids(connection, now - timedelta(minutes=1), now - timedelta(days=1), 20)
+    assert {"fail", "greet"} <= set(found)  # and sample_host, on a slow day
+    page = admin.get("/scheduler?q=sample").text
+    assert "cannot be run: ModuleNotFoundError: x" in page
+    assert "is overdue since" in page

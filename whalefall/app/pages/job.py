@@ -32,7 +32,7 @@ def show_job(job_id: str) -> ResponseReturnValue:
     return render_template(
         "whalefall/job.html",
         job=job,
-        row=rows_of([job])[0],
+        row=rows_of([job_id])[0],
         runs=page.runs,
         next_page=page.next,
         trigger=represent.trigger_text(job),

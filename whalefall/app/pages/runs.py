@@ -6,7 +6,6 @@ from flask.typing import ResponseReturnValue
 from whalefall.app.pages.scheduler import admin, rows_of
 from whalefall.app.roles import Role, needs
 from whalefall.scheduler.core.runs import RunState, Source
-from whalefall.scheduler.errors import JobNotFound
 
 _PER_PAGE = 50
 
@@ -36,8 +35,5 @@ def show_runs() -> ResponseReturnValue:
 def show_run(run_id: str) -> ResponseReturnValue:
     """One run; live while it runs."""
     run = admin().get_run(run_id)
-    try:
-        row = rows_of([admin().get_job(run.job_id)])[0]
-    except JobNotFound:
-        row = None
+    row = next(iter(rows_of([run.job_id])), None)
     return render_template("whalefall/run.html", run=run, row=row)

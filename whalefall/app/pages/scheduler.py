@@ -1,7 +1,7 @@
 """/scheduler: the strip, what needs attention, what runs now, and the jobs."""
 
-from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
@@ -12,15 +12,20 @@ from flask.typing import ResponseReturnValue
 from whalefall import scheduler
 from whalefall.app.pages.schedules import schedule_words
 from whalefall.app.roles import Role, needs
-from whalefall.app.store import results
-from whalefall.app.store.engine import engine
-from whalefall.app.store.results import Result
+from whalefall.app.store.engine import looking
 from whalefall.scheduler import JobAdmin, JobView
+from whalefall.scheduler.errors import JobNotFound
+from whalefall.scheduler.ledger import overview
+from whalefall.scheduler.ledger.overview import Result
 
 DOTS = 20
-JOBS_PER_PAGE = 100
+JOBS_PER_PAGE = 50
 _SLOW_FACTOR = 3  # a run that takes three times the usual is worth a look
 _OVERDUE = timedelta(seconds=60)
+_FAILED_WITHIN = timedelta(days=1)
+_ATTENTION_MAX = 20  # more than that is one problem, not twenty
+_RUNNING_MAX = 50
+_SMALL = 300  # jobs; beyond it, looking at the shown ones alone is quicker than at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,33 +89,53 @@ def admin() -> JobAdmin:
 @needs(Role.VIEW)
 def show_scheduler() -> ResponseReturnValue:
     """The page."""
-    wanted = request.args.get("q", "").strip().lower()[:100]
-    jobs = sorted(admin().list_jobs(), key=lambda job: (job.source == "retired", job.id))
-    matching = [job for job in jobs if wanted in f"{job.id} {job.name} {job.description}".lower()]
-    pages = max(1, -(-len(matching) // JOBS_PER_PAGE))
-    page = min(max(request.args.get("page", 1, type=int), 1), pages)
-    shown = matching[(page - 1) * JOBS_PER_PAGE : page * JOBS_PER_PAGE]
-    rows = rows_of(shown)
+    wanted = request.args.get("q", "").strip()[:100]
+    page = max(request.args.get("page", 1, type=int), 1)
+    now = datetime.now(UTC)
+    with looking() as connection:
+        ids, count = overview.page_of_ids(connection, wanted, JOBS_PER_PAGE, (page - 1) * JOBS_PER_PAGE)
+        troubled = overview.troubled_ids(connection, now - _OVERDUE, now - _FAILED_WITHIN, _ATTENTION_MAX)
+        running = overview.running_ids(connection, _RUNNING_MAX)
+        today = overview.counts_since(connection, now.replace(hour=0, minute=0, second=0, microsecond=0))
+    rows = rows_of(ids)
+    known = {row.job.id: row for row in rows}
+    known |= {row.job.id: row for row in rows_of([job_id for job_id in troubled if job_id not in known])}
     return render_template(
         "whalefall/scheduler.html",
         health=admin().health(),
         rows=rows,
-        attention=[item for row in rows for item in needs_attention(row)],
-        running=admin().list_runs(state="running", limit=50).runs,
-        today=counts_of_today(),
+        attention=[item for row in known.values() for item in needs_attention(row)],
+        running=[admin().get_run(run_id) for run_id in running],
+        today=today,
         usual={row.job.id: row.usual_s for row in rows},
         query=wanted,
         page_number=page,
-        pages=pages,
-        count=len(matching),
+        pages=max(1, -(-count // JOBS_PER_PAGE)),
+        count=count,
         schedule_words=schedule_words,
     )
 
 
-def rows_of(jobs: Sequence[JobView]) -> list[JobRow]:
-    """The jobs with their last results."""
-    found = results.last_results(engine(), [job.id for job in jobs], DOTS)
-    return [JobRow(job, found[job.id]) for job in jobs]
+def rows_of(job_ids: Sequence[str]) -> list[JobRow]:
+    """The jobs with their last results; one that was deleted meanwhile is left out."""
+    with looking() as connection:
+        found = overview.last_results(connection, job_ids, DOTS)
+        is_small = overview.counts_of_jobs(connection).total() <= _SMALL
+    views = _all_views() if is_small and len(job_ids) > 1 else _views(job_ids)
+    return [JobRow(views[job_id], found[job_id]) for job_id in job_ids if job_id in views]
+
+
+def _all_views() -> dict[str, JobView]:
+    """Three queries for all jobs: the quicker way while there are not many."""
+    return {job.id: job for job in admin().list_jobs()}
+
+
+def _views(job_ids: Sequence[str]) -> dict[str, JobView]:
+    views = {}
+    for job_id in job_ids:
+        with suppress(JobNotFound):
+            views[job_id] = admin().get_job(job_id)
+    return views
 
 
 def needs_attention(row: JobRow) -> list[Attention]:
@@ -126,8 +151,3 @@ def needs_attention(row: JobRow) -> list[Attention]:
     if usual and last and last.duration_s and usual > 1 and last.duration_s > _SLOW_FACTOR * usual:
         found.append(Attention("slow", job, run=last))
     return found
-
-
-def counts_of_today() -> Counter[str]:
-    """What became of the instants since midnight UTC."""
-    return results.counts_since(engine(), datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
