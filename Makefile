@@ -23,7 +23,7 @@ serve: setup  ## run the main job on embedded defaults: http://localhost:5000
 	exec $(BIN)/python -m whalefall serve
 
 test: setup lint  ## lint and the default test suite
-	@bash .ci/system-packages redis
+	@bash .ci/system-packages redis postgresql
 	$(PYTEST) -m "not container and not chaos and not browser"
 
 container: setup  ## build the image and run it for real (installs podman as root; skips with a reason where it cannot)
@@ -31,6 +31,14 @@ container: setup  ## build the image and run it for real (installs podman as roo
 
 bench: setup  ## measure beside supervisord, honcho and circus; rewrites docs/explanation/measurements.md
 	$(BIN)/python -m bench
+
+bench-scheduler: setup  ## 10,000 jobs due at once, beside APScheduler on the same database
+	@bash .ci/system-packages postgresql
+	PYTHONPATH=. $(BIN)/python bench/scheduler.py
+
+chaos: setup  ## storms over several schedulers on one PostgreSQL
+	@bash .ci/system-packages redis postgresql
+	$(PYTEST) -m chaos tests/chaos
 
 lint: $(VENV)/.ready  ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .
@@ -45,4 +53,4 @@ format: $(VENV)/.ready  ## let ruff mend what it can
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist .*_cache .hypothesis
 
-.PHONY: help setup serve test container bench lint format clean
+.PHONY: help setup serve test container bench bench-scheduler chaos lint format clean

@@ -292,6 +292,19 @@ class TestTroubles:
             again.admin.list_jobs()
 
 
+def test_old_runs_are_forgotten_by_the_leader(scheduler: Scheduler, sqlite_url: str) -> None:
+    on(scheduler, jobs.note, id="yearly", keep_runs=2)
+    app = make_app(sqlite_url, scheduler, SCHEDULER_TIDY_EVERY_S=1.0)
+    with running(app) as state:
+        run_ids = [ended(state, state.admin.run_now("yearly", actor="ada")).run_id for _ in range(5)]
+        with state.engine.begin() as connection:  # as if they were of the day before yesterday
+            connection.execute(
+                text("UPDATE wf_run SET scheduled_at = '2020-01-0' || (1 + rowid) || ' 00:00:00.000000'")
+            )
+        wait_until(lambda: len(state.admin.list_runs().runs) == 2, "three of five were forgotten")
+        assert [run.run_id for run in state.admin.list_runs().runs] == run_ids[:2:-1]
+
+
 class TestAdmin:
     def test_jobs_are_shown_with_all_that_matters(self, scheduler: Scheduler, sqlite_url: str) -> None:
         report = {"args": ["/x"], "expression": "30 6 * * mon-fri", "timezone": "Europe/Berlin"}

@@ -14,11 +14,19 @@ def _quietly(fraction: float, text: str) -> None:
     """Nobody watches."""
 
 
-def forget_old_runs(ledger: Ledger, told: Callable[[float, str], None] = _quietly) -> int:
+def _never() -> bool:
+    return False
+
+
+def forget_old_runs(
+    ledger: Ledger, told: Callable[[float, str], None] = _quietly, stop: Callable[[], bool] = _never
+) -> int:
     """Forgets ended runs beyond what each job keeps, never younger than the catch-up window. Answers how many."""
     now, count = ledger.now(), 0
     records = ledger.jobs()
     for index, record in enumerate(records):
+        if stop():
+            break
         told(index / len(records), record.job_id)
         cursor = record.next_fire_at or now
         retention = Retention(

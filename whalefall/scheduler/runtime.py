@@ -10,6 +10,7 @@ from whalefall.scheduler.clocks import elapsed_s
 from whalefall.scheduler.executors import Executor
 from whalefall.scheduler.executors.processes import ProcessExecutor
 from whalefall.scheduler.executors.threads import ThreadExecutor
+from whalefall.scheduler.janitor import Janitor
 from whalefall.scheduler.keeper import Keeper
 from whalefall.scheduler.leadership.choose import choose
 from whalefall.scheduler.loop import Loop
@@ -63,6 +64,8 @@ class Runtime:
             cancel=self._cancel,
         )
 
+        self.janitor = Janitor(ledger, tuning.tidy_every_s, leads=lambda: self.keeper.tenure() is not None)
+
     def start(self) -> None:
         """Returns when it is known whether this process leads and, if so, after the first turn of its loop."""
         capturing.install()
@@ -70,6 +73,7 @@ class Runtime:
         self.keeper.start()
         self.keeper.wait_until_settled(_START_S)
         self.loop.start(self.keeper)
+        self.janitor.start()
         if not self.loop.wait_for_first_turn(_START_S):
             _log.warning(
                 "the scheduler of %s has not made its first turn in %.0f s; it goes on trying", self.holder, _START_S
@@ -82,6 +86,7 @@ class Runtime:
         """Stops firing and gives the lead back at once, waits for runs up to `wait_s`, names those it cut off."""
         end_s = elapsed_s() + wait_s
         self.keeper.resign()
+        self.janitor.stop(timeout_s=0)  # a deletion that is going on is a transaction: it ends or it never was
         self.loop.stop(timeout_s=2.0)
         for executor in self.executors.values():
             executor.close()

@@ -23,6 +23,7 @@ class Tuning:
     threads: int = 10
     processes: int = 4
     backoff_max_s: float = 15.0  # between tries while the database does not answer
+    tidy_every_s: float = 3600.0  # old runs are forgotten this often, first after a tenth of it
     hung_after_s: float = 30.0  # a loop that has not turned for so long gives the lease away
 
 
