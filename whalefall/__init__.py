@@ -5,11 +5,12 @@ Importing this package costs nothing: the Flask side is loaded on first touch (P
 
 from typing import TYPE_CHECKING
 
+from whalefall._version import __version__
+
 if TYPE_CHECKING:
     from whalefall.scheduler import Scheduler as Scheduler
     from whalefall.scheduler import current_run as current_run
 
-__version__ = "0.1.0"
 __all__ = ["Scheduler", "__version__", "current_run"]
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from whalefall import __version__
+from whalefall._version import __version__
 from whalefall.control.protocol import Request
 from whalefall.errors import ControlError
 from whalefall.supervisor.control import Connection, Control
