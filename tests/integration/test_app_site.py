@@ -187,6 +187,21 @@ def test_an_administrator_can_restart_a_process(site: Deployment, admin: Browser
     site.until_replaced("scheduler", before)
 
 
+def test_a_crash_is_told_with_its_last_lines(site: Deployment, admin: Browser) -> None:
+    before = site.master("scheduler")
+    psutil.Process(before).kill()
+    site.until_replaced("scheduler", before)
+    report = admin.ask("GET", "/api/v1/processes/scheduler/dossiers").json()["data"][-1]
+    assert report["pid"] == before
+    assert "SIGKILL" in report["what"]
+    assert any("gunicorn" in line for line in report["lines"])
+    texts = [event["text"] for event in admin.ask("GET", "/api/v1/processes/events").json()["data"]]
+    assert any("SIGKILL" in text for text in texts)
+    page = admin.ask("GET", "/processes/scheduler.1").text
+    assert "SIGKILL" in page
+    assert "SIGKILL" in admin.ask("GET", "/dashboard").text
+
+
 @pytest.mark.parametrize("path", ["/api/v1/processes/nobody/logs", "/processes/nobody"])
 def test_an_unknown_process_is_404(admin: Browser, path: str) -> None:
     assert admin.ask("GET", path).status_code == 404

@@ -6,6 +6,7 @@ Only pids that the supervisor reports are looked at: the rest of the machine is 
 import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -15,6 +16,7 @@ from whalefall.control.client import ask
 from whalefall.control.protocol import Request
 
 ANSWER_WITHIN_S = 3.0  # a page waits for it; PID 1 answers in milliseconds or is in trouble
+WORKERS_MAX = 64  # shown of one instance
 _REMEMBERED_MAX = 512  # processes whose last CPU reading is kept
 
 
@@ -82,6 +84,37 @@ def last_lines(target: str, lines: int) -> list[list[str]]:
     """The last lines of a service or an instance. Raises ControlError."""
     answer: dict[str, Any] = ask(app_state().run_dir, Request("logs", target, lines=lines), ANSWER_WITHIN_S)
     return [[str(name), str(text)] for name, text in answer["lines"]]
+
+
+def events(count: int) -> list[dict[str, Any]]:
+    """What the supervisor did lately, the newest last: at (Unix time), instance, level, text. Raises ControlError."""
+    answer: dict[str, Any] = ask(app_state().run_dir, Request("events", lines=count), ANSWER_WITHIN_S)
+    found: list[dict[str, Any]] = answer["events"]
+    return found
+
+
+def dossiers(target: str, count: int) -> list[dict[str, Any]]:
+    """The crash reports of a service or an instance, the newest last. Raises ControlError."""
+    answer: dict[str, Any] = ask(app_state().run_dir, Request("why", target, lines=count), ANSWER_WITHIN_S)
+    found: list[dict[str, Any]] = answer["dossiers"]
+    return found
+
+
+def workers(pid: int | None) -> list[dict[str, Any]]:
+    """The processes below `pid`: pid, memory, CPU, age; nothing when there is no such process."""
+    if not pid:
+        return []
+    try:
+        children = psutil.Process(pid).children(recursive=True)[:WORKERS_MAX]
+    except psutil.Error:
+        return []
+    now, found = time.time(), []
+    for process in children:
+        with suppress(psutil.Error):  # it ended meanwhile
+            memory, cpu = process.memory_info().rss, _meter.percent(process, now)
+            row = {"pid": process.pid, "memory_bytes": memory, "cpu_percent": cpu}
+            found.append(row | {"uptime_s": now - process.create_time()})
+    return found
 
 
 def order(command: str, target: str) -> list[str]:

@@ -7,7 +7,16 @@ from whalefall.app import processes
 from whalefall.app.api.blueprint import ApiBlueprint
 from whalefall.app.api.envelope import ok
 from whalefall.app.api.errors import Problem
-from whalefall.app.api.schemas import Accepted, LogLines, LogQuery, NoBody, Processes
+from whalefall.app.api.schemas import (
+    Accepted,
+    CountQuery,
+    Dossier,
+    LogLines,
+    LogQuery,
+    NoBody,
+    Processes,
+    ProcessEvent,
+)
 from whalefall.app.api.trail import record
 from whalefall.app.roles import Role
 from whalefall.errors import ControlError
@@ -46,6 +55,20 @@ def list_processes() -> dict[str, Any]:
 def process_logs(query: dict[str, Any], name: str) -> dict[str, Any]:
     """The last lines of a service or an instance, as [instance, text]."""
     return ok({"lines": from_supervisor(lambda: processes.last_lines(name, query["lines"]))})
+
+
+@blueprint.operation("GET", "/events", needs_role=Role.VIEW, query=CountQuery, gives_many=ProcessEvent, fails=(503,))
+def process_events(query: dict[str, Any]) -> dict[str, Any]:
+    """What the supervisor did lately and why, the newest last."""
+    return ok(from_supervisor(lambda: processes.events(query["limit"])))
+
+
+@blueprint.operation(
+    "GET", "/<name>/dossiers", needs_role=Role.VIEW, query=CountQuery, gives_many=Dossier, fails=(503,)
+)
+def process_dossiers(query: dict[str, Any], name: str) -> dict[str, Any]:
+    """The crash reports of a service or an instance, the newest last."""
+    return ok(from_supervisor(lambda: processes.dossiers(name, query["limit"])))
 
 
 @blueprint.operation(

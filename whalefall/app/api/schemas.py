@@ -286,6 +286,33 @@ class LogLines(Schema):
     lines = fields.List(fields.List(fields.String()), required=True)
 
 
+class CountQuery(Schema):
+    limit = fields.Integer(load_default=20, validate=validate.Range(1, 200))
+
+
+class ProcessEvent(Schema):
+    at = fields.Float(required=True, metadata={"description": "Unix time"})
+    instance = fields.String(required=True)
+    level = fields.String(required=True)
+    text = fields.String(required=True)
+
+
+class Dossier(Schema):
+    at = fields.Float(required=True, metadata={"description": "Unix time"})
+    instance = fields.String(required=True)
+    what = fields.String(required=True, metadata={"description": "How it ended, as a sentence"})
+    generation = fields.Integer(required=True)
+    pid = fields.Integer(allow_none=True)
+    exit = fields.String(allow_none=True)
+    ran_for_s = fields.Float(allow_none=True)
+    ready_after_s = fields.Float(allow_none=True)
+    last_probe = fields.String(allow_none=True)
+    crashes = fields.String(allow_none=True)
+    peak_memory_bytes = fields.Integer(allow_none=True)
+    out_of_memory_kills = fields.Integer(allow_none=True)
+    lines = fields.List(fields.String(), required=True, metadata={"description": "Its last lines"})
+
+
 class Accepted(Schema):
     accepted = fields.List(fields.String(), required=True)
 

@@ -19,6 +19,8 @@ from whalefall.errors import ControlError
 
 _SHOWN = timedelta(hours=1)
 _RECENT_RUNS = 12
+_EVENTS = 8
+_DOSSIERS = 5
 
 
 def add_to(blueprint: Blueprint) -> None:
@@ -31,13 +33,14 @@ def add_to(blueprint: Blueprint) -> None:
 def dashboard() -> ResponseReturnValue:
     """The first page after the login."""
     try:
-        status, unavailable = processes.status(), ""
+        status, events, unavailable = processes.status(), processes.events(_EVENTS), ""
     except ControlError as error:
-        status, unavailable = None, str(error)
+        status, events, unavailable = None, [], str(error)
     host = samples.since(engine(), datetime.now(UTC) - _SHOWN, socket.gethostname())
     return render_template(
         "whalefall/dashboard.html",
         status=status,
+        events=_timed(events),
         unavailable=unavailable,
         own=processes.usage(status["supervisor"]["pid"], alone=True) if status else None,
         health=scheduler_health(),
@@ -53,4 +56,12 @@ def process(name: str) -> ResponseReturnValue:
     status: dict[str, Any] = from_supervisor(processes.status)
     found = [instance for instance in status["instances"] if name in (instance["name"], instance["service"])]
     lines = from_supervisor(lambda: processes.last_lines(name, 200))
-    return render_template("whalefall/process.html", name=name, instances=found, lines=lines)
+    for instance in found:
+        instance["workers_below"] = processes.workers(instance["pid"])
+    reports = from_supervisor(lambda: processes.dossiers(name, _DOSSIERS))
+    return render_template("whalefall/process.html", name=name, instances=found, lines=lines, dossiers=_timed(reports))
+
+
+def _timed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The newest first, `at` as an instant."""
+    return [row | {"at": datetime.fromtimestamp(row["at"], UTC)} for row in reversed(rows)]
