@@ -165,7 +165,7 @@ def test_a_reader_that_goes_away_is_no_traceback(shell: Shell) -> None:
 def test_an_application_that_cannot_be_imported_ends_with_its_own_words_and_code(shell: Shell) -> None:
     shell.environ["NGINX_BINARY"] = ""
     shell.write("Procfile", "web: whalefall web\n")
-    shell.write("broken.py", "import a_module_that_nobody_has\n")
+    shell.write("broken.py", "import a_module_that_nobody_has\napp = None\n")
     started = shell.start("serve", "broken:app")
     try:
         code = started.wait(ANSWER_WITHIN_S)

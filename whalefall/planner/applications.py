@@ -1,5 +1,6 @@
 """Is there such an application? Looked up without importing it: that is the child's business, and may take seconds."""
 
+import ast
 import importlib.machinery
 import re
 import sys
@@ -17,18 +18,23 @@ def check(spec: str, directory: Path, environ: Mapping[str, str], where: str) ->
     if not _SPEC.match(spec) or spec.endswith(".py"):
         hint = _as_module(spec)
         raise ConfigError(f"{where}: '{spec}' is no application. Write module:callable, as in {hint}.")
-    module = spec.partition(":")[0]
-    missing = missing_module(module, directory, environ)
+    module, _, attribute = spec.partition(":")
+    missing, origin = _find(module, _search(directory, environ))
     if missing:
         raise ConfigError(
             f"{where}: there is no module '{missing}' in {directory} or among the installed packages. "
             f"{suggestion(missing, directory)}"
         )
+    name = re.match(r"\w*", attribute)[0] or "application"  # type: ignore[index]  # it matches always; Gunicorn's default
+    there = _names_without(name, Path(origin)) if origin.endswith(".py") else None
+    if there is not None:
+        hint = nearest(name, there) if there else "Write the name of the application in it."
+        raise ConfigError(f"{where}: {origin} has no '{name}'. {hint}")
 
 
 def missing_module(module: str, directory: Path, environ: Mapping[str, str]) -> str:
     """The part of `module` that cannot be found from `directory`, "" when all of it can."""
-    return _missing(module, [str(directory), *filter(None, environ.get("PYTHONPATH", "").split(":")), *sys.path[1:]])
+    return _find(module, _search(directory, environ))[0]
 
 
 def suggestion(missing: str, directory: Path) -> str:
@@ -41,21 +47,50 @@ def suggestion(missing: str, directory: Path) -> str:
     return nearest(missing, here) if here else "Name one that exists, or start whalefall where it lies."
 
 
-def _missing(module: str, search: Sequence[str]) -> str:
-    """The shortest leading part of `module` that cannot be found, "" when all of it can."""
+def _search(directory: Path, environ: Mapping[str, str]) -> list[str]:
+    return [str(directory), *filter(None, environ.get("PYTHONPATH", "").split(":")), *sys.path[1:]]
+
+
+def _find(module: str, search: Sequence[str]) -> tuple[str, str]:
+    """(the shortest leading part of `module` that cannot be found, its file); either may be ""."""
     path: Sequence[str] = search
     parts = module.split(".")
+    origin = ""
     for count in range(1, len(parts) + 1):
         name = ".".join(parts[:count])
         if count == 1 and (name in sys.builtin_module_names):
-            return ""
+            return "", ""
         spec = importlib.machinery.PathFinder.find_spec(name, list(path))
         if spec is None:
-            return name
+            return name, ""
+        origin = spec.origin or ""
         if spec.submodule_search_locations is None:
-            return "" if count == len(parts) else ".".join(parts[: count + 1])
+            return ("" if count == len(parts) else ".".join(parts[: count + 1])), origin
         path = list(spec.submodule_search_locations)
-    return ""
+    return "", origin
+
+
+def _names_without(name: str, file: Path) -> list[str] | None:
+    """What the module defines, if it certainly does not define `name`; else None.
+
+    Certain is only a name that does not even occur in the text, where nothing makes names in other ways.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+    except (OSError, UnicodeDecodeError, SyntaxError, ValueError):
+        return None  # the child will say it better
+    if re.search(rf"\b{re.escape(name)}\b|import \*|__getattr__|globals|setattr|exec\(|vars\(", text):
+        return None
+    functions = [each.name for each in tree.body if isinstance(each, ast.FunctionDef)]
+    values = [
+        target.id
+        for each in tree.body
+        if isinstance(each, ast.Assign)
+        for target in each.targets
+        if isinstance(target, ast.Name)
+    ]
+    return [*values, *functions]
 
 
 def _as_module(spec: str) -> str:

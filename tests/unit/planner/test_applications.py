@@ -16,7 +16,7 @@ def here(tmp_path: Path) -> Path:
     for name in ("shop.py", "pack/__init__.py", "pack/wsgi.py", "pack/inner/__init__.py", "space/deep.py"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("raise SystemExit('imported by the planner')\n")
+        path.write_text("app = application = create_app = a = None\nraise SystemExit('imported by the planner')\n")
     return tmp_path
 
 
@@ -50,6 +50,32 @@ def test_what_is_there_is_found_and_not_imported(here: Path, spec: str) -> None:
 def test_the_first_part_that_is_missing_is_named(here: Path, spec: str, missing: str) -> None:
     with pytest.raises(ConfigError, match=rf"^X: there is no module '{missing}' in "):
         check(spec, here, {}, "X")
+
+
+@pytest.mark.parametrize(
+    ("spec", "text", "hint"),
+    [
+        ("shop:app", "ap = Flask(__name__)", "Did you mean 'ap'?"),
+        ("shop", "app = Flask(__name__)", "There are: app."),
+        ("shop:make()", "def create():\n    pass", "There are: create."),
+        ("shop:app", "import os", "Write the name of the application in it."),
+    ],
+)
+def test_a_name_that_certainly_is_not_in_the_module_is_refused(here: Path, spec: str, text: str, hint: str) -> None:
+    (here / "shop.py").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        check(spec, here, {}, "X")
+    assert str(caught.value).startswith(f"X: {here / 'shop.py'} has no '")
+    assert str(caught.value).endswith(hint)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["from real import *", "def __getattr__(name): ...", "globals()['a' + 'pp'] = 1", "import app", "broken ("],
+)
+def test_a_name_that_may_come_in_another_way_is_left_to_the_child(here: Path, text: str) -> None:
+    (here / "shop.py").write_text(text)
+    check("shop:app", here, {}, "X")
 
 
 def test_pythonpath_counts(here: Path) -> None:

@@ -216,14 +216,14 @@ def test_where_the_application_is_named(
     scene: Scene, case: tuple[dict[str, str], dict[str, str], str, str, str]
 ) -> None:
     options, environ, dotenv, toml, app = case
-    scene.write("shop.py", "").write(".env", dotenv).write("pyproject.toml", toml).setting(**environ)
+    scene.write("shop.py", "app = jobs = None").write(".env", dotenv).write("pyproject.toml", toml).setting(**environ)
     scheduler = scene.instances(**options)["scheduler.1"]
     assert scheduler.command.argv[-1] == app
     assert scheduler.command.env["WHALEFALL_APP"] == app
 
 
 def test_the_scheduler_can_have_an_application_of_its_own(scene: Scene) -> None:
-    scene.write("shop.py", "").write("jobs.py", "")
+    scene.write("shop.py", "app = jobs = None").write("jobs.py", "app = None")
     scene.procfile("web: whalefall web\nscheduler: whalefall scheduler jobs:app\n")
     found = scene.instances(app="shop:app")
     assert found["scheduler.1"].command.argv[-1] == found["scheduler.1"].command.env["WHALEFALL_APP"] == "jobs:app"
@@ -244,7 +244,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("options", "sentence", "mend"), WRONG.values(), ids=WRONG)
 def test_a_bad_command_line(scene: Scene, options: dict[str, object], sentence: str, mend: str) -> None:
-    scene.write("shop.py", "")
+    scene.write("shop.py", "app = jobs = None")
     with pytest.raises((ConfigError, UsageError)) as caught:
         scene.build(**options)
     assert sentence in str(caught.value)
@@ -338,7 +338,7 @@ def test_the_plan_survives_json(scene: Scene) -> None:
 
 
 def test_the_next_plan_is_asked_for_with_the_same_words(scene: Scene) -> None:
-    scene.write("shop.py", "").write("P", "web: whalefall web\nworker: sleep 1\n").write("e", "")
+    scene.write("shop.py", "app = jobs = None").write("P", "web: whalefall web\nworker: sleep 1\n").write("e", "")
     plan = scene.build(
         app="shop:app", port=6000, formation="worker=0", grace_s=5, procfile=Path("P"), env_file=Path("e")
     ).plan
