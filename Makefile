@@ -24,7 +24,7 @@ serve: setup  ## run the main job on embedded defaults: http://localhost:5000
 
 test: setup lint  ## lint and the default test suite
 	@bash .ci/system-packages redis postgresql
-	$(PYTEST) -m "not container and not chaos and not browser"
+	$(PYTEST) -q -n 2 --dist loadfile -m "not container and not chaos and not browser"
 
 container: setup  ## build the image and run it for real (installs podman as root; skips with a reason where it cannot)
 	$(PYTEST) -m container -q tests/container
@@ -36,9 +36,13 @@ bench-scheduler: setup  ## 10,000 jobs due at once, beside APScheduler on the sa
 	@bash .ci/system-packages postgresql
 	PYTHONPATH=. $(BIN)/python bench/scheduler.py
 
-chaos: setup  ## storms over several schedulers on one PostgreSQL
+chaos: setup  ## deaths, hangs and storms under load; WHALEFALL_CHAOS_S=600 for a long one
 	@bash .ci/system-packages redis postgresql
-	$(PYTEST) -m chaos tests/chaos
+	$(PYTEST) -q -m chaos tests/chaos
+
+browser: setup  ## a real Chromium drives the pages through the real Nginx
+	@bash .ci/system-packages chromium
+	$(PYTEST) -q -m browser tests/browser
 
 lint: $(VENV)/.ready  ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .
@@ -53,4 +57,4 @@ format: $(VENV)/.ready  ## let ruff mend what it can
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist .*_cache .hypothesis
 
-.PHONY: help setup serve test container bench bench-scheduler chaos lint format clean
+.PHONY: help setup serve test container bench bench-scheduler chaos browser lint format clean

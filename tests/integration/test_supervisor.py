@@ -638,3 +638,20 @@ def test_a_service_manager_above_us_is_told(tmp_path: Path) -> None:
             assert "NOTIFY_SOCKET" not in psutil.Process(supervised.rows()["a.1"]["pid"]).environ()
             assert supervised.stop() == 0
             hear("STOPPING=1")
+
+
+def test_a_failed_services_socket_refuses_at_once_and_works_again_when_it_is_back(tmp_path: Path) -> None:
+    port = free_port()
+    gate = tmp_path / "gate"
+    code = f"import os, sys\nif not os.path.exists({str(gate)!r}): sys.exit(1)\n" + SERVER[-1]
+    policy = RestartPolicy(first_s=0.01, max_s=0.01, on_give_up="degrade", degraded_retry_s=0.5)
+    probe = Probe("http", address=f"127.0.0.1:{port}")
+    web = instance("web", python(code), tmp_path, listeners=("web",), ready=probe, restart=policy)
+    with Supervised(tmp_path, web, listeners=(Listener("web", f"127.0.0.1:{port}"),)) as supervised:
+        supervised.until_said("giving up; the others go on without it")
+        supervised.until(lambda rows: rows["web.1"]["state"] == "failed", "it has failed")
+        with pytest.raises((ConnectionError, http.client.BadStatusLine)):
+            get(port)
+        gate.write_text("open")
+        supervised.until_ready()
+        assert get(port) == supervised.rows()["web.1"]["pid"]

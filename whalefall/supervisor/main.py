@@ -20,6 +20,7 @@ from whalefall.supervisor.edge.signals import Signals
 from whalefall.supervisor.edge.sink import Sink
 from whalefall.supervisor.loop import Loop
 from whalefall.supervisor.manager import ServiceManager
+from whalefall.supervisor.refusal import Refusal
 from whalefall.supervisor.reload import Reload
 from whalefall.supervisor.requests import Requests
 
@@ -54,7 +55,12 @@ def supervise(plan: Plan) -> int:
     requests = Requests(loop, reload)
     manager = ServiceManager(loop, os.environ, run_dir)
     reload.before, reload.after = manager.reloading, manager.reloaded
-    loop.after_turn += [manager, reload, requests]  # in this order, so that a reload's answer leaves in the same turn
+    loop.after_turn += [
+        Refusal(loop),
+        manager,
+        reload,
+        requests,
+    ]  # in this order, so that a reload's answer leaves in the same turn
     requests.control.listen(run_dir)
     try:
         loop.bind(plan)

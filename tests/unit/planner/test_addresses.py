@@ -70,7 +70,7 @@ def test_a_taken_port_names_its_owner_and_its_setting() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(ConfigError, match=rf"^port {port} is taken by \S+ \(pid \d+\)\. .* by --port\.$"):
+        with pytest.raises(ConfigError, match=rf"^port {port} is taken by .+ \(pid \d+\)\. .* by --port\.$"):
             check_free([Listener("http", f"127.0.0.1:{port}")], {"http": "--port"})
         with pytest.raises(ConfigError, match=rf"^port {port} is taken"):
             check_free([Listener("http", f"0.0.0.0:{port}")], {"http": "--port"})
