@@ -54,9 +54,9 @@ class Ports:
 class Container:
     """One running container. `with` removes it, whatever became of it."""
 
-    def __init__(self, *options: str, command: tuple[str, ...] = ()) -> None:
+    def __init__(self, *options: str, command: tuple[str, ...] = (), image: str = IMAGE) -> None:
         self.ports = Ports.free()
-        words = ["--detach", "--network", "host", *self.ports.options(), *options, IMAGE, *command]
+        words = ["--detach", "--network", "host", *self.ports.options(), *options, image, *command]
         self.id = engine("run", *words).stdout.split()[-1]
         self.processes: list[psutil.Process] = []
 
