@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from tests.integration import scheduled_jobs as jobs
 from tests.support.crashing import spawn
 from tests.support.databases import *  # noqa: F403 - fixtures are found by their names
 from tests.support.flaskapp import make_app, running
 from tests.support.postgres import PostgresServer
+from tests.support.redis import RedisServer
 from tests.support.waiting import wait_until
 from whalefall import Scheduler
 from whalefall import scheduler as scheduling
@@ -54,10 +56,12 @@ def live(url: str, record: str, config: dict[str, Any]) -> None:
 class Storm:
     """Replicas, and what happens to them; all chance from one seed."""
 
-    def __init__(self, seed: int, start: Callable[[], Any], restart_database: Callable[[], None]) -> None:
+    def __init__(
+        self, seed: int, start: Callable[[], Any], database: Callable[[], None], lock: Callable[[], None] | None = None
+    ) -> None:
         self.random = random.Random(seed)
         self.log: list[str] = []
-        self._start, self._restart_database = start, restart_database
+        self._start, self._restart_database, self._break_lock = start, database, lock
         self._replicas = [start() for _ in range(REPLICAS)]
         self._stopped: list[tuple[float, Any]] = []
 
@@ -66,7 +70,7 @@ class Storm:
         while time.monotonic() < end:
             time.sleep(self.random.uniform(0.2, 1.0))  # the storm's own rhythm
             self._wake_the_stopped()
-            self.random.choices([self._kill, self._freeze, self._database], weights=[5, 4, 1])[0]()
+            self.random.choices([self._kill, self._freeze, self._database, self._lock], weights=[5, 4, 1, 2])[0]()
 
     def calm(self) -> None:
         """Everybody wakes, then everybody is killed: the worst last moment."""
@@ -100,6 +104,11 @@ class Storm:
                 self._stopped.remove((until, process))
                 self._replicas.append(process)
 
+    def _lock(self) -> None:
+        if self._break_lock is not None:
+            self.log.append("the lock is broken")
+            self._break_lock()
+
     def _database(self) -> None:
         self.log.append("database restart")
         self._restart_database()
@@ -114,21 +123,42 @@ def seeds() -> list[int]:
 def test_a_storm_doubles_nothing_and_loses_nothing(
     seed: int, postgres: PostgresServer, postgres_url: str, tmp_path: Path
 ) -> None:
-    record, config = tmp_path / "record", {}
-    app = storm_app(postgres_url, str(record), **config)
+    weather(seed, postgres, postgres_url, tmp_path / "record", {})
+
+
+def test_the_same_with_a_lock_in_redis_that_is_lost_again_and_again(
+    postgres: PostgresServer, postgres_url: str, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """Restarted without a memory, or its key deleted: two may believe that they lead."""
+    client = redis.Redis.from_url(redis_server.url)
+    chance = random.Random(3)
+
+    def lose() -> None:
+        redis_server.restart() if chance.random() < 0.5 else client.flushall()
+
+    config = {"SCHEDULER_LOCK": redis_server.url}
+    weather(3, postgres, postgres_url, tmp_path / "record", config, lose)
+    client.close()
+
+
+def weather(
+    seed: int,
+    postgres: PostgresServer,
+    url: str,
+    record: Path,
+    config: dict[str, Any],
+    lose_lock: Callable[[], None] | None = None,
+) -> None:
+    app = storm_app(url, str(record), **config)
     state = scheduling.of(app)
     state.reconcile()
-    storm = Storm(seed, lambda: spawn(live, postgres_url, str(record), config), postgres.restart)
+    storm = Storm(seed, lambda: spawn(live, url, str(record), config), postgres.restart, lose_lock)
     storm.blow(STORM_S)
     storm.calm()
     with running(app, wait_s=10):
         wait_until(
             lambda: (
-                not [
-                    run
-                    for run in state.ledger.alive_runs()
-                    if run.scheduled_at < state.ledger.now() - timedelta(seconds=3)
-                ]
+                not [r for r in state.ledger.alive_runs() if r.scheduled_at < state.ledger.now() - timedelta(seconds=3)]
             ),
             "one scheduler has settled what the storm left",
             60,

@@ -7,11 +7,11 @@ No error ends it; health is the age of its last turn.
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from whalefall.scheduler.clocks import elapsed_s, name_this_thread
 from whalefall.scheduler.errors import Deposed, LedgerUnavailable
-from whalefall.scheduler.executors import Executor
+from whalefall.scheduler.executors import Courier, Executor
 from whalefall.scheduler.keeper import Keeper
 from whalefall.scheduler.ledger import Ledger
 from whalefall.scheduler.ledger.records import Peek, Tenure
@@ -31,10 +31,12 @@ class Loop:
         executors: Mapping[str, Executor],
         tuning: Tuning,
         *,
+        couriers: Sequence[Courier] = (),
         holder: str,
         reconcile: Callable[[], None],
     ) -> None:
         self._ledger, self._executors, self._tuning, self._holder = ledger, executors, tuning, holder
+        self._couriers = couriers
         self._reconcile = reconcile
         self._keeper: Keeper | None = None
         self._condition = threading.Condition()
@@ -133,7 +135,22 @@ class Loop:
             for claimed in self._ledger.claim(tenure, name, free, self._tuning.run_lease_s):
                 executor.start(claimed)
                 started += 1
+        for courier in self._couriers:
+            started += self._send(tenure, courier)
         return started
+
+    def _send(self, tenure: Tenure, courier: Courier) -> int:
+        sent = 0
+        for waiting in self._ledger.to_send(tenure, courier.name, self._tuning.batch, self._tuning.send_again_s):
+            try:
+                courier.send(waiting)
+            except Exception as error:  # noqa: BLE001 - a broker may raise anything; the run stays queued
+                _log.error(
+                    "run %s could not be sent by %s, it will be sent again: %s", waiting.run_id, courier.name, error
+                )
+            else:
+                sent += 1
+        return sent
 
     def _sweep_if_due(self, tenure: Tenure) -> None:
         if elapsed_s() - self._swept_s < self._tuning.sweep_every_s:

@@ -45,10 +45,11 @@ class Performer:
         resolve: Callable[[ClaimedRun], Function],
         checkpoints: Checkpoints,
         observers: Sequence[Observer] = (),
+        time_limits: tuple[type[BaseException], ...] = (),  # what a worker's limit raises inside a job
     ) -> None:
         self._app, self._ledger, self._roster = app, ledger, roster
         self._recorder, self._resolve, self._checkpoints = recorder, resolve, checkpoints
-        self._observers = observers
+        self._observers, self._time_limits = observers, time_limits
 
     def __call__(self, claimed: ClaimedRun) -> None:
         context = running.RunContext(claimed)
@@ -72,6 +73,9 @@ class Performer:
             self._call(context)
         except running.RunCancelled:
             return ending_of(context, RunState.CANCELLED)
+        except self._time_limits as error:
+            context.raised = error
+            return ending_of(context, RunState.TIMED_OUT, traceback.format_exc())
         except BaseException as error:  # noqa: BLE001 - the border to the user's code; even SystemExit ends a run only
             context.raised = error
             return ending_of(context, RunState.FAILED, traceback.format_exc())

@@ -5,9 +5,10 @@ import os
 import secrets
 import socket
 
+from whalefall.errors import ConfigError
 from whalefall.scheduler.checkpoints import Checkpoints
 from whalefall.scheduler.clocks import elapsed_s
-from whalefall.scheduler.executors import Executor
+from whalefall.scheduler.executors import Courier, Executor
 from whalefall.scheduler.executors.processes import ProcessExecutor
 from whalefall.scheduler.executors.threads import ThreadExecutor
 from whalefall.scheduler.janitor import Janitor
@@ -52,7 +53,14 @@ class Runtime:
             "thread": ThreadExecutor(tuning.threads, perform),
             "process": ProcessExecutor(tuning.processes, self.roster, self.scribe, lambda: state.app_ref),
         }
-        self.loop = Loop(ledger, self.executors, tuning, holder=self.holder, reconcile=self._reconcile)
+        self.loop = Loop(
+            ledger,
+            self.executors,
+            tuning,
+            couriers=_couriers(state),
+            holder=self.holder,
+            reconcile=self._reconcile,
+        )
         self.keeper = Keeper(
             ledger,
             choose(state.lock, ledger, self.holder, tuning.lease_ttl_s),
@@ -119,3 +127,18 @@ class Runtime:
     def _cancel(self, run_id: str) -> None:
         for executor in self.executors.values():
             executor.cancel(run_id)
+
+
+def _couriers(state: SchedulerState) -> list[Courier]:
+    """Celery costs a second to import: only where a job asks for it."""
+    if not any(declaration.policies.executor == "celery" for declaration in state.declarations.values()):
+        return []
+    try:
+        from whalefall.scheduler.executors import celery  # noqa: PLC0415 - see above
+    except ImportError:
+        raise ConfigError(
+            "A job has executor='celery', but Celery is not installed: pip install 'whalefall[celery]'."
+        ) from None
+
+    celery.broker_url(state)
+    return [celery.Courier(state)]

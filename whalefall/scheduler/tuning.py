@@ -18,6 +18,7 @@ class Tuning:
     run_lease_s: float = 30.0  # a silent runner's run is lost after this long
     poll_s: float = 1.0  # how soon an edit made by another process is seen
     sweep_every_s: float = 5.0
+    send_again_s: float = 30.0  # a run sent to a worker elsewhere and not claimed is sent again after this long
     sign_every_s: float = 1.0  # progress and output reach the ledger this often
     batch: int = 500  # jobs recorded in one transaction: measured, larger gains nothing
     threads: int = 10

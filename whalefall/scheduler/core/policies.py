@@ -89,7 +89,9 @@ def policies_from(given: Mapping[str, Any]) -> Policies:
         for name in ("timeout_s", "memory_mb"):
             if getattr(policies, name) is not None:
                 raise PolicyError(f"{name} needs an executor that can be killed: add executor='process'.")
-    elif policies.transactional:
+    if policies.memory_mb is not None and policies.executor == "celery":
+        raise PolicyError("memory_mb needs executor='process': a Celery worker's memory is its own affair.")
+    if policies.executor != "thread" and policies.transactional:
         raise PolicyError(
             "transactional=True needs executor='thread': the ledger's transaction cannot leave this process."
         )

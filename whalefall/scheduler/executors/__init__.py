@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from whalefall.scheduler.ledger.records import ClaimedRun
+from whalefall.scheduler.ledger.records import ClaimedRun, WaitingRun
 
 
 class Executor(Protocol):
@@ -24,3 +24,12 @@ class Executor(Protocol):
 
     def wait_for_ended(self, timeout_s: float) -> None:
         """Until the runs that were fenced off and can be killed are gone."""
+
+
+class Courier(Protocol):
+    """A way to have runs claimed elsewhere: it only brings their names."""
+
+    name: str
+
+    def send(self, waiting: WaitingRun) -> None:
+        """Whatever it raises, the run stays queued, and is sent again."""

@@ -59,16 +59,21 @@ def main() -> int:
 
 def find_app(order: Order) -> Flask:
     """The app by its reference, or the one Flask app of the module of the job's function."""
-    module_name, _, name = (order.app_ref or order.func_ref.partition(":")[0]).partition(":")
-    module = importlib.import_module(module_name)
-    if not name:
-        return _only_app(module, order)
-    found: Any = getattr(module, name.removesuffix("()"))
-    if not isinstance(found, Flask) and (name.endswith("()") or not any(True for _ in flask_apps(found))):
-        found = found()
-    for app in flask_apps(found):
-        return app
-    raise LookupError(f"{order.app_ref} is no Flask application.")
+    if order.app_ref:
+        return app_named(order.app_ref)
+    return _only_app(importlib.import_module(order.func_ref.partition(":")[0]), order)
+
+
+def app_named(app_ref: str) -> Flask:
+    """`module:callable`, the callable being an app, a wrapped app, or a factory. Raises LookupError."""
+    module_name, _, name = app_ref.partition(":")
+    found: Any = getattr(importlib.import_module(module_name), (name or "app").removesuffix("()"))
+    apps = [] if name.endswith("()") else list(flask_apps(found))
+    if not apps and callable(found):
+        apps = list(flask_apps(found()))
+    if not apps:
+        raise LookupError(f"{app_ref} is no Flask application.")
+    return apps[0]
 
 
 def _only_app(module: ModuleType, order: Order) -> Flask:

@@ -29,6 +29,7 @@ from whalefall.scheduler.ledger.records import (
     RunRecord,
     Sign,
     Tenure,
+    WaitingRun,
 )
 
 Reached = Callable[[str], None]
@@ -135,6 +136,10 @@ class Ledger:
         if claimed:
             self._reached("claim.committed")
         return claimed
+
+    def to_send(self, tenure: Tenure, executor: str, limit: int, again_s: float) -> list[WaitingRun]:
+        with self.writing() as connection:
+            return runs.to_send(connection, tenure, executor, limit, again_s)
 
     def claim_one(self, run_id: str, holder: str, lease_s: float) -> ClaimedRun | None:
         with self.writing() as connection:

@@ -170,6 +170,15 @@ class ClaimedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingRun:
+    """A run that somebody elsewhere shall claim."""
+
+    run_id: str
+    job_id: str
+    policies: Policies
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """How an attempt ended, as its runner says."""
 

@@ -17,7 +17,7 @@ from whalefall.scheduler.core.retries import reruns_after_crash
 from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.ledger import leases
 from whalefall.scheduler.ledger.dialects import chunks, clock, clock_after
-from whalefall.scheduler.ledger.records import ClaimedRun, Ending, Peek, RunRecord, Sign, Tenure, run_record
+from whalefall.scheduler.ledger.records import ClaimedRun, Ending, Peek, RunRecord, Sign, Tenure, WaitingRun, run_record
 from whalefall.scheduler.ledger.schema import attempt, job, run
 
 _BY_WHOM = literal("cancelled by ") + run.c.cancelled_by + literal(" while it ran")
@@ -66,11 +66,30 @@ def claim(connection: Connection, tenure: Tenure, executor: str, limit: int, lea
     return [_claimed(row, tenure, *ours[row["run_id"]]) for row in candidates if row["run_id"] in ours]
 
 
+def to_send(connection: Connection, tenure: Tenure, executor: str, limit: int, again_s: float) -> list[WaitingRun]:
+    """Runs that a worker elsewhere shall be told of, not told again for `again_s`. Raises Deposed.
+
+    While a run is queued, `lease_until` says until when the message counts as on its way.
+    """
+    leases.prove(connection, tenure)
+    rows = _startable(connection, executor, limit, or_(run.c.lease_until.is_(None), run.c.lease_until < clock()))
+    for part in chunks([row["run_id"] for row in rows]):
+        connection.execute(
+            update(run)
+            .where(run.c.run_id.in_(part), run.c.state == RunState.QUEUED)
+            .values(lease_until=clock_after(again_s))
+        )
+    return [WaitingRun(row["run_id"], row["job_id"], stored_policies(row["job_policies"])) for row in rows]
+
+
 def claim_one(connection: Connection, run_id: str, holder: str, lease_s: float) -> ClaimedRun | None:
-    """For a worker elsewhere that was told of a run: None if somebody has it, or had it, already."""
+    """For a worker elsewhere that was told of a run: None if somebody has it or had it, or its job has no free slot."""
+    its_job = select(run.c.job_id).where(run.c.run_id == run_id).scalar_subquery()
+    # Workers claim at the same time: one by one for each job, or both would see the last slot free.
+    connection.execute(select(job.c.job_id).where(job.c.job_id == its_job).with_for_update())
     number = connection.execute(
         update(run)
-        .where(run.c.run_id == run_id, run.c.state == RunState.QUEUED)
+        .where(run.c.run_id == run_id, run.c.state == RunState.QUEUED, or_(run.c.slots == 0, _running() < run.c.slots))
         .values(
             state=RunState.RUNNING,
             attempt=run.c.attempt + 1,
@@ -189,14 +208,20 @@ def locked_run(query: Any) -> Any:
     return query.with_for_update(of=run)
 
 
-def _startable(connection: Connection, executor: str, limit: int) -> list[Any]:
+def _running() -> Any:
+    """How many runs of the same job are running."""
     other = run.alias("other")
-    running = (
+    return (
         select(func.count())
         .select_from(other)
         .where(other.c.job_id == run.c.job_id, other.c.state == RunState.RUNNING)
+        .correlate(run)
         .scalar_subquery()
     )
+
+
+def _startable(connection: Connection, executor: str, limit: int, *conditions: Any) -> list[Any]:
+    running = _running()
     query = (
         _with_job(running.label("running"))
         .where(
@@ -204,6 +229,7 @@ def _startable(connection: Connection, executor: str, limit: int) -> list[Any]:
             run.c.executor == executor,
             run.c.not_before <= clock(),
             or_(run.c.slots == 0, running < run.c.slots),
+            *conditions,
         )
         .order_by(run.c.not_before, run.c.run_id)
         .limit(limit)
