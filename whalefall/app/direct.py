@@ -5,8 +5,10 @@ the client's address is appended to X-Forwarded-For, the Host stays.
 """
 
 import importlib
+import json
 import os
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from werkzeug.middleware.http_proxy import ProxyMiddleware
@@ -39,7 +41,21 @@ class Forwarding:
             app: Iterable[bytes] = self._app(environ, start_response)
             return app
         _append_the_client(environ)
-        return self._proxy(environ, start_response)
+        return self._forward(environ, start_response)
+
+    def _forward(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """The scheduler's answer; when it does not answer, the envelope that our Nginx would give."""
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def note(status: str, headers: list[tuple[str, str]], _error: Any = None) -> None:
+            started.append((status, headers))
+
+        body = self._proxy(environ, note)  # type: ignore[arg-type]  # nobody here uses WSGI's old write()
+        status, headers = started[0]
+        if status.startswith("502") and not any(name.lower() == "x-request-id" for name, _ in headers):
+            return _unavailable(environ)(environ, start_response)
+        start_response(status, headers)
+        return body
 
 
 def _append_the_client(environ: dict[str, Any]) -> None:
@@ -48,6 +64,26 @@ def _append_the_client(environ: dict[str, Any]) -> None:
     environ["HTTP_X_FORWARDED_FOR"] = ", ".join(hops)
     environ["HTTP_X_FORWARDED_PROTO"] = environ.get("HTTP_X_FORWARDED_PROTO", environ["wsgi.url_scheme"])
     environ.setdefault("HTTP_HOST", environ.get("SERVER_NAME", "localhost"))
+
+
+def _unavailable(environ: dict[str, Any]) -> Response:
+    """What nginx/errors/50x.json says, so that a client sees no difference."""
+    request_id = environ.get("HTTP_X_REQUEST_ID", "")
+    document = {
+        "success": False,
+        "error": True,
+        "error_id": request_id,
+        "category": "external",
+        "severity": "high",
+        "message_code": "SERVICE_UNAVAILABLE",
+        "message": "The scheduler does not answer right now. It is starting, or it is being restarted.",
+        "timestamp": datetime.now(UTC).isoformat(),
+        "recoverable": True,
+        "suggestions": ["Try again in a few seconds."],
+        "context": {"request_id": request_id},
+    }
+    headers = {"Retry-After": "2", "Cache-Control": "no-store"}
+    return Response(json.dumps(document), 502, headers, mimetype="application/json")
 
 
 def wrap(app: Any, target: str, timeout_s: int = 120) -> Forwarding:

@@ -80,6 +80,11 @@ def test_their_users_count_with_the_role_that_they_are_given(theirs) -> None:
     assert "login of its own" in login.json["message"]
 
 
+def test_nobody_is_shown_their_way_in(theirs) -> None:
+    theirs.login_manager.login_view = "home"
+    assert Visitor(theirs).get("/scheduler").headers["Location"].startswith("/?next=")
+
+
 def test_without_a_rule_for_their_users_nobody_may_anything(theirs) -> None:
     del theirs.config["WHALEFALL_ROLE_OF"]
     visitor = Visitor(theirs)

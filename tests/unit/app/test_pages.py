@@ -8,6 +8,7 @@ import pytest
 from tests.unit.app.conftest import PASSWORD, Visitor
 from whalefall import Scheduler
 from whalefall.app import create_app
+from whalefall.app.store.tables import users
 from whalefall.scheduler import of
 from whalefall.settings import Settings
 
@@ -160,6 +161,14 @@ def test_a_missing_page_says_so_in_the_sites_clothes(stranger, admin) -> None:
     assert "此地址没有页面。" in page.text
     assert admin.get("/runs/no-such-run").status_code == 404
     assert admin.get("/scheduler/jobs/nobody").status_code == 404
+
+
+def test_a_database_that_refuses_is_a_page_not_a_crash(app, admin) -> None:
+    with of(app).engine.begin() as connection:
+        users.drop(connection)
+    page = admin.get("/dashboard")
+    assert page.status_code == 503
+    assert "The database does not answer right now." in page.text
 
 
 def test_the_root_leads_to_the_dashboard(stranger) -> None:

@@ -176,7 +176,7 @@ class RunRequest(Schema):
         keys=fields.String(),
         load_default=None,
         allow_none=True,
-        metadata={"description": "Keyword arguments instead of the job's own"},
+        metadata={"description": "Take the place of the job's keyword arguments of the same names"},
     )
     reason = fields.String(load_default="", validate=validate.Length(max=TEXT_MAX))
     dedupe = fields.String(

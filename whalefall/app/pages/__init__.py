@@ -4,6 +4,8 @@ The web process serves them and reads the ledger directly, so that they stay up 
 without JavaScript; `live.js` makes them live.
 """
 
+from typing import Any
+
 from flask import Blueprint, Flask, Response, current_app, make_response, redirect, render_template, request, url_for
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
@@ -24,7 +26,7 @@ def register(app: Flask) -> None:
     """Registers every page; `/` and the 404 page only in the built-in application."""
     blueprint = Blueprint("whalefall_pages", __name__, template_folder="../templates")
     blueprint.before_request(_guard)
-    blueprint.context_processor(show.context)
+    blueprint.context_processor(_context)
     blueprint.register_error_handler(Problem, _show_problem)
     blueprint.register_error_handler(HTTPException, _show_http_error)
     blueprint.register_error_handler(WhalefallError, _show_whalefall_error)
@@ -44,6 +46,8 @@ def _guard() -> Response | None:
     needed = needed_by(current_app.view_functions.get(request.endpoint or ""))
     who = access.identity()
     if needed and request.method in access.SAFE_METHODS and not who.role.may(needed) and who.by != "session":
+        if access.has_foreign_login(current_app):  # it knows where its own way in is
+            return current_app.login_manager.unauthorized()  # type: ignore[attr-defined,no-any-return]  # Flask-Login's
         here = request.full_path.rstrip("?")
         return redirect(url_for("whalefall_pages.login", next=here))  # type: ignore[return-value]  # Flask's redirect
     access.guard()
@@ -81,9 +85,13 @@ def _show_database_error(error: DBAPIError) -> Response:
 
 
 def _error_page(status: int, sentence: str) -> Response:
-    """Rendered with as little as can be: the database may be what is broken."""
+    page = render_template("whalefall/error.html", status=status, sentence=sentence, **_context())
+    return make_response(page, status)
+
+
+def _context() -> dict[str, Any]:
+    """What templates have at hand; as little as can be when the database is what is broken."""
     try:
-        context = show.context()
+        return show.context()
     except (DBAPIError, WhalefallError, Problem):
-        context = show.bare_context()
-    return make_response(render_template("whalefall/error.html", status=status, sentence=sentence, **context), status)
+        return show.bare_context()

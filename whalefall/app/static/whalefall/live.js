@@ -79,6 +79,7 @@ async function fetchLive() {
     keepTime(answer);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     morph(page.getElementById("live"));
+    keepToken(page); // a page may stay open for longer than a token lives
     if (page.body.dataset.live === "10") clearTimeout(timer);
     failures = 0;
     note.hidden = true;
@@ -87,6 +88,11 @@ async function fetchLive() {
     note.textContent = note.dataset.lost;
     note.hidden = false;
   }
+}
+
+function keepToken(page) {
+  const fresh = page.querySelector("meta[name=csrf-token]");
+  if (fresh) document.querySelector("meta[name=csrf-token]").content = fresh.content;
 }
 
 function keepTime(answer) {
