@@ -62,7 +62,7 @@ def init_login(app: Flask) -> None:
     manager = LoginManager()
     manager.session_protection = "basic"
     manager.user_loader(_load_user)
-    manager.init_app(app)
+    manager.init_app(app, add_context_processor=False)  # an error page must render when the database is away
 
 
 def has_foreign_login(app: Flask) -> bool:
