@@ -97,6 +97,11 @@ def make_parser() -> argparse.ArgumentParser:
     scale.add_argument("numbers", nargs="+", type=_count, metavar="SERVICE=N", help="as web=3")
     _control(add("shutdown", "stop everything in order, and the supervisor with it", "control"))
     _control(add("health", "exit 0 when all is well, 1 with the reason when not", "health"))
+
+    users = _control(add("users", "who may log in: list, add, passwd, setup-link", "users"))
+    users.add_argument("verb", choices=("list", "add", "passwd", "setup-link"), metavar="VERB", help="what to do")
+    users.add_argument("name", nargs="?", default="", metavar="NAME", help="for add and passwd")
+    users.add_argument("--role", choices=("view", "admin"), default="view", help="for add (default view)")
     return parser
 
 

@@ -1,0 +1,63 @@
+"""`whalefall users`: the database is real, a file of the test's own."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.supervised import ROOT
+
+Users = Callable[..., subprocess.CompletedProcess[str]]
+PASSWORD = "a long enough one\n"
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Users:
+    environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "DATA_DIR": "kept"}
+
+    def run(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "whalefall", "users", *words]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environ, input=typed, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    return run
+
+
+def test_users_are_added_listed_and_get_a_new_password(users: Users, tmp_path: Path) -> None:
+    assert "no user yet" in users("list").stdout
+    assert users("add", "ahab", "--role", "admin", typed=PASSWORD).stdout == "ahab may admin\n"
+    assert users("add", "ishmael", typed=PASSWORD).stdout == "ishmael may view\n"
+    assert users("passwd", "ishmael", typed="another long one\n").returncode == 0
+    lines = users("list").stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [["ahab", "admin"], ["ishmael", "view"]]
+    assert (tmp_path / "kept" / "whalefall.db").exists()
+
+
+def test_the_link_for_the_first_administrator_is_printed_until_there_is_one(users: Users) -> None:
+    link = users("setup-link").stdout
+    assert link.startswith("http://localhost:5000/setup/")
+    assert users("setup-link").stdout != link
+    users("add", "ahab", "--role", "admin", typed=PASSWORD)
+    assert users("setup-link").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "typed", "sentence"),
+    [
+        (("add",), "", "write `users add NAME`"),
+        (("list", "ahab"), "", "write `users add NAME`"),
+        (("add", "ahab"), "short\n", "The password is too short"),
+        (("passwd", "nobody"), PASSWORD, "nobody"),
+        (("ad", "ahab"), PASSWORD, "invalid choice"),
+    ],
+)
+def test_what_will_not_do_is_a_sentence_and_exit_code_2(
+    users: Users, words: tuple[str, ...], typed: str, sentence: str
+) -> None:
+    done = users(*words, typed=typed)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,71 @@
+"""`whalefall users …`: who may log in, from a shell beside the site's `.env`; needs no running whalefall."""
+
+import argparse
+import dataclasses
+import getpass
+import sys
+from collections.abc import Callable, Mapping
+
+from whalefall.app import commands
+from whalefall.cli import requests
+from whalefall.errors import UsageError
+from whalefall.planner.directories import make_data_dir
+from whalefall.planner.world import look
+from whalefall.settings import Settings
+
+
+def users(arguments: argparse.Namespace) -> int:
+    """Does what the verb says. Raises UsageError for a name or password that will not do."""
+    if bool(arguments.name) != (arguments.verb in ("add", "passwd")):
+        raise UsageError("write `users add NAME`, `users passwd NAME`, `users list` or `users setup-link`")
+    _VERBS[arguments.verb](_settings(arguments), arguments)
+    return 0
+
+
+def _list(settings: Settings, _: argparse.Namespace) -> None:
+    found = commands.list_users(settings)
+    if not found:
+        print("no user yet; `whalefall users setup-link` prints where to make the first")
+    for user in found:
+        seen = f"last login {user.last_login_at:%Y-%m-%d %H:%M} UTC" if user.last_login_at else "never logged in"
+        print(f"{user.name:<20} {user.role:<6} {seen}{'' if user.is_enabled else ', disabled'}")
+
+
+def _add(settings: Settings, arguments: argparse.Namespace) -> None:
+    user = commands.add_user(settings, arguments.name, _password(), arguments.role)
+    print(f"{user.name} may {user.role}")
+
+
+def _passwd(settings: Settings, arguments: argparse.Namespace) -> None:
+    user = commands.set_password(settings, arguments.name, _password())
+    print(f"{user.name} has a new password, and every session of theirs has ended")
+
+
+def _setup_link(settings: Settings, _: argparse.Namespace) -> None:
+    print(commands.new_setup_link(settings))
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    """The site's, with its database where `serve` has it."""
+    view = look(requests.of(arguments))
+    make_data_dir(view.data_dir)
+    return dataclasses.replace(view.settings, data_dir=str(view.data_dir), run_dir=str(view.run_dir))
+
+
+def _password() -> str:
+    """Typed twice at a terminal; else one line of standard input, so that no command line shows it."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    first = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != first:
+        raise UsageError("the two are not the same; nothing was changed")
+    return first
+
+
+_VERBS: Mapping[str, Callable[[Settings, argparse.Namespace], None]] = {
+    "list": _list,
+    "add": _add,
+    "passwd": _passwd,
+    "setup-link": _setup_link,
+}
+COMMANDS = {"users": users}
