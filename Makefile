@@ -40,6 +40,9 @@ chaos: setup  ## deaths, hangs and storms under load; WHALEFALL_CHAOS_S=600 for 
 	@bash .ci/system-packages redis postgresql
 	$(PYTEST) -q -m chaos tests/chaos
 
+mutants: $(VENV)/.ready  ## break the engine on purpose and see that the tests notice
+	$(BIN)/python tests/mutants.py
+
 browser: setup  ## a real Chromium drives the pages through the real Nginx
 	@bash .ci/system-packages chromium
 	$(PYTEST) -q -m browser tests/browser
@@ -57,4 +60,4 @@ format: $(VENV)/.ready  ## let ruff mend what it can
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist .*_cache .hypothesis
 
-.PHONY: help setup serve test container bench bench-scheduler chaos browser lint format clean
+.PHONY: help setup serve test container bench bench-scheduler chaos browser mutants lint format clean

@@ -26,6 +26,7 @@ keepalive = 2
 max_requests = 0
 
 accesslog, errorlog = _gunicorn.log_files(_settings, "scheduler")
+logger_class = "whalefall.planner.quiet_log.QuietLogger"
 loglevel = _settings.log_level
 
 control_socket, control_socket_disable = _gunicorn.control_socket(_settings, "scheduler")

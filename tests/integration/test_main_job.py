@@ -133,6 +133,14 @@ def test_a_stop_ends_with_0_and_leaves_no_process(deployment: Deployment, number
     assert order == sorted(order), "Nginx drains before web stops"
 
 
+def test_the_schedulers_access_log_holds_requests_and_no_probes(deployment: Deployment) -> None:
+    assert deployment.get(JOBS).status_code == 200
+    wait_until(
+        lambda: f'"GET {JOBS} HTTP' in deployment.output(), "the request is in the log", explain=deployment.output
+    )
+    assert "whalefall-probe" not in deployment.output()
+
+
 def test_status_logs_restart_and_stop_by_the_command_line(deployment: Deployment) -> None:
     table = deployment.whalefall("status")
     assert table.returncode == 0
