@@ -9,13 +9,13 @@ document.documentElement.classList.add("js");
 // --- times: the server writes UTC, people read "3 min ago" and their own clock ---
 
 const relative = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto", style: "short" });
-const clock = new Intl.DateTimeFormat(navigator.language, { timeStyle: "medium" });
-const hour = new Intl.DateTimeFormat(navigator.language, { hour: "2-digit", minute: "2-digit" });
+const clock = new Intl.DateTimeFormat(navigator.language, { timeStyle: "medium", hourCycle: "h23" });
+const hour = new Intl.DateTimeFormat(navigator.language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const fullIn = new Map();
 function full(moment, zone) {
   if (!fullIn.has(zone)) fullIn.set(zone, new Intl.DateTimeFormat(navigator.language, {
     weekday: "short", year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
-    timeZone: zone || undefined,
+    hourCycle: "h23", timeZone: zone || undefined,
   }));
   return fullIn.get(zone).format(moment);
 }
