@@ -123,7 +123,7 @@ def seeds() -> list[int]:
 def test_a_storm_doubles_nothing_and_loses_nothing(
     seed: int, postgres: PostgresServer, postgres_url: str, tmp_path: Path
 ) -> None:
-    weather(seed, postgres, postgres_url, tmp_path / "record", {})
+    weather(seed, postgres, postgres_url, tmp_path / "record", config={})
 
 
 def test_the_same_with_a_lock_in_redis_that_is_lost_again_and_again(
@@ -137,7 +137,7 @@ def test_the_same_with_a_lock_in_redis_that_is_lost_again_and_again(
         redis_server.restart() if chance.random() < 0.5 else client.flushall()
 
     config = {"SCHEDULER_LOCK": redis_server.url}
-    weather(3, postgres, postgres_url, tmp_path / "record", config, lose)
+    weather(3, postgres, postgres_url, tmp_path / "record", config=config, lose_lock=lose)
     client.close()
 
 
@@ -146,6 +146,7 @@ def weather(
     postgres: PostgresServer,
     url: str,
     record: Path,
+    *,
     config: dict[str, Any],
     lose_lock: Callable[[], None] | None = None,
 ) -> None:
