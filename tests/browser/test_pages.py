@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.browser.conftest import OpenPage, log_in, picture
@@ -66,6 +67,8 @@ def test_pausing_with_an_end_shows_at_once_and_resuming_undoes_it(admin: Page) -
     expect(admin.get_by_text("'nightly_report' is paused.")).to_be_visible()
     expect(row).to_contain_text("figures are being checked")
     expect(row).to_contain_text(re.compile(r"until (59:\d\d|1:00:00)"))
+    texts = row.locator("td.end").locator("a, button").all_inner_texts()
+    assert [text.strip() for text in texts] == ["Run…", "Resume", "Edit…"]
     picture(admin, "scheduler")
     row.get_by_role("button", name="Resume nightly_report").click()
     expect(row.get_by_role("link", name="Pause nightly_report")).to_be_visible()
@@ -104,6 +107,17 @@ def test_the_pages_are_live_without_losing_what_one_types(admin: Page) -> None:
     expect(admin.locator("#j-sync_stock .dots")).not_to_have_js_property("innerHTML", before, timeout=15_000)
     expect(admin.get_by_label("Filter the jobs")).to_have_value("half a wo")
     expect(admin.get_by_label("Filter the jobs")).to_be_focused()
+
+
+def test_what_one_has_unfolded_stays_unfolded(admin: Page, site: Deployment) -> None:
+    psutil.Process(site.master("scheduler")).kill()
+    admin.goto("/processes/scheduler.1")
+    report = admin.locator("details").first
+    report.locator("summary").click()
+    before = admin.locator("strong").first.locator("..").inner_text()
+    expect(admin.locator("strong").first.locator("..")).not_to_have_text(before, timeout=15_000)  # it was refreshed
+    expect(report).to_have_attribute("open", "")
+    site.until_ready()
 
 
 def test_a_dead_scheduler_is_seen_and_its_return_too(admin: Page, site: Deployment) -> None:

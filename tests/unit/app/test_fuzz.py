@@ -21,7 +21,7 @@ from tests.unit.app.conftest import make_app
 from whalefall.app.store import tokens
 from whalefall.scheduler import of
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))  # per operation; more for a long night
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "8"))  # per operation; more for a long night
 # 503 is documented: no supervisor runs here, and no scheduler leads.
 CHECKS = [
     content_type_conformance,

@@ -78,11 +78,11 @@ def test_the_detail_has_the_fields_of_the_contract(viewer) -> None:
         ("POST", "runs/{id}/actions/rerun", {}),
     ],
 )
-@pytest.mark.parametrize("unknown", ["nobody", "%00", "a" * 3000])
-def test_an_unknown_id_is_404_in_every_verb(admin, method, path, body, unknown) -> None:
-    answer = admin.ask(method, "/api/v1/scheduler/" + path.format(id=unknown), json=body)
-    assert answer.status_code == 404
-    assert answer.json["message_code"] == "RESOURCE_NOT_FOUND"
+def test_an_unknown_id_is_404_in_every_verb(admin, method, path, body) -> None:
+    for unknown in ("nobody", "%00", "a" * 3000):
+        answer = admin.ask(method, "/api/v1/scheduler/" + path.format(id=unknown), json=body)
+        assert answer.status_code == 404
+        assert answer.json["message_code"] == "RESOURCE_NOT_FOUND"
 
 
 def test_every_scheduler_route_of_a_process_without_scheduler_is_409_and_says_why(make) -> None:

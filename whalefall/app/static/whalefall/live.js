@@ -106,9 +106,18 @@ function morph(fresh) {
   if (!fresh || !shown) return;
   writeTimes(fresh); // before morphing, or every time would flicker through UTC
   const followed = [...shown.querySelectorAll("[data-follow]")].filter(atEnd).map((element) => element.id);
-  Idiomorph.morph(shown, fresh, { ignoreActiveValue: true });
+  Idiomorph.morph(shown, fresh, { callbacks: { beforeNodeMorphed: mayMorph, beforeAttributeUpdated: mayUpdate } });
   for (const id of followed) scrollToEnd(document.getElementById(id));
 }
+
+// What a person has typed but not sent stays, and so does what they have unfolded.
+function mayMorph(old) {
+  return !(old.matches?.("input, textarea, select") && (old === document.activeElement || old.value !== defaultOf(old)));
+}
+function defaultOf(field) {
+  return field.matches("select") ? [...field.options].find((option) => option.defaultSelected)?.value ?? field.options[0]?.value : field.defaultValue;
+}
+function mayUpdate(name, node) { return !(name === "open" && node.matches("details")); }
 
 const atEnd = (element) => element.scrollTop + element.clientHeight >= element.scrollHeight - 8;
 function scrollToEnd(element) { if (element) element.scrollTop = element.scrollHeight; }
