@@ -18,7 +18,8 @@ CORE = "whalefall/supervisor/core"
 MUTANTS = [
     ("no SIGKILL after the grace period", "lifecycle.py", "return [Report(text, name, \"warning\"), *self.kill(self.ending, now)]", "return [Report(text, name, \"warning\")]"),
     ("a stop without a deadline", "lifecycle.py", "self._enter(Phase.STOPPING, now, self._quick_at(now + self.instance.stop.grace_s))", "self._enter(Phase.STOPPING, now, None)"),
-    ("any child's exit counts as ours", "handover.py", "return event.pid == life.pid", "return True"),
+    ("any child's exit is the leader's", "lifecycle.py", "case Phase.STARTING | Phase.READY, Exited(pid=pid) if pid == self.pid:", "case Phase.STARTING | Phase.READY, Exited():"),
+    ("a stranger's exit ends a stop", "lifecycle.py", "case Phase.STOPPING, Exited(pid=pid) if pid == self.pid:", "case Phase.STOPPING, Exited():"),
     ("a new life before the old tree is empty", "handover.py", "self.current.phase in (Phase.DRAINING, Phase.GONE)", "self.current.phase in (Phase.DRAINING, Phase.CLEARING, Phase.GONE)"),
     ("a stop forgets the wish", "handover.py", "    def stop(self, now: float) -> list[Action]:\n        self.wanted = False\n", "    def stop(self, now: float) -> list[Action]:\n"),
     ("the early budget is off by one", "restarts.py", "len(self.early) >= policy.early_crashes", "len(self.early) > policy.early_crashes"),

@@ -180,6 +180,27 @@ def test_five_crashes_before_ready_give_up_and_the_services_code_becomes_ours():
     assert conversation << says("giving up; whalefall stops") << Exit(3)
 
 
+def test_ten_crashes_of_any_kind_give_up_also_when_it_was_ready_each_time():
+    policy = RestartPolicy(first_s=1, max_s=1, crashes=10, window_s=600)
+    conversation = running(service(restart=policy))
+    for generation in range(1, 11):
+        life = f"a.1#{generation}"
+        if generation > 1:
+            conversation << Spawn(life) >> Spawned(life, 6 + generation)
+        conversation >> at(conversation.now + 3) >> Exited(6 + generation, ExitStatus(9)) << KillTree(life)
+        conversation >> TreeEmptied(life) << Forget(life)
+        if 1 < generation < 10:
+            conversation >> at(conversation.now + 1)
+    assert conversation << says("crash 10 of 10 in 600 s): giving up; whalefall stops") << Exit(9)
+
+
+def test_a_strangers_exit_does_not_end_a_stop():
+    conversation = running(service(), service("b")) >> StopRequested("x") << order(Signal) << order(Signal)
+    gone(conversation, "b.1#1", 8, GOOD) >> Exited(4_242, BAD)
+    assert conversation.engine.slots["a.1"].state is State.STOPPING
+    assert gone(conversation, "a.1#1", 7, GOOD) << Exit(0)
+
+
 def test_giving_up_after_death_by_signal_exits_with_128_plus_n():
     assert crash_loop(play(service(ready=HTTP)) >> Start(), 5, KILL9) << Exit(137)
 

@@ -260,9 +260,8 @@ class Slot:
 
 
 def _concerns(event: Event, life: Life) -> bool:
-    if isinstance(event, Exited):
-        return event.pid == life.pid
-    return isinstance(event, DeadlinePassed) or getattr(event, "life", None) == life.id
+    """Exits and deadlines are for every life to judge by itself; the rest names its life."""
+    return isinstance(event, Exited | DeadlinePassed) or getattr(event, "life", None) == life.id
 
 
 def _how_it_ended(life: Life) -> str:
