@@ -107,6 +107,8 @@ def test_a_message_that_comes_twice_runs_once(state: scheduling.SchedulerState) 
     workers = [over_celery.Worker(state) for _ in range(2)]
     for worker in (*workers, *workers):
         worker.run(run_id)
+    for worker in workers:
+        worker.close()
     run = state.admin.get_run(run_id)
     assert run.attempt <= 2
     assert len(state.ledger.attempts(run_id)) == run.attempt - (run.state != "queued")

@@ -95,8 +95,12 @@ class Capturing:
     def install(self) -> None:
         with self._lock:
             self._users += 1
-            if self._users == 1:
-                sys.stdout, sys.stderr = Tee(sys.stdout, self._current), Tee(sys.stderr, self._current)
+            # Also for the second user: somebody may have put other streams there meanwhile.
+            if not isinstance(sys.stdout, Tee):
+                sys.stdout = Tee(sys.stdout, self._current)
+            if not isinstance(sys.stderr, Tee):
+                sys.stderr = Tee(sys.stderr, self._current)
+            if self._log not in logging.getLogger().handlers:
                 logging.getLogger().addHandler(self._log)
 
     def remove(self) -> None:

@@ -93,6 +93,7 @@ class Worker:
             checkpoints=NoCheckpoints(),
             time_limits=(SoftTimeLimitExceeded,),
         )
+        self._closed = threading.Event()
         capturing.install()
         threading.Thread(target=self._keep_alive, name="wf-keeper", daemon=True).start()
 
@@ -116,9 +117,14 @@ class Worker:
         finally:
             self._roster.remove(ending.run_id)
 
+    def close(self) -> None:
+        """For a process that goes on after its worker."""
+        self._closed.set()
+        capturing.remove()
+
     def _keep_alive(self) -> None:
         tuning = self._state.tuning
-        while not threading.Event().wait(min(tuning.sign_every_s, tuning.renew_every_s)):
+        while not self._closed.wait(min(tuning.sign_every_s, tuning.renew_every_s)):
             try:
                 self._look()
             except Exception:  # noqa: BLE001 - no error may end this thread
