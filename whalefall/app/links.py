@@ -1,4 +1,4 @@
-"""Addresses to send a visitor to: only paths of this site, whatever the request asked for (open redirect)."""
+"""Text that comes from outside: addresses that we may send a visitor to, and text that a database can store."""
 
 from urllib.parse import urlsplit
 
@@ -32,3 +32,8 @@ def back(otherwise: str = HOME) -> str:
         if same_site
         else otherwise
     )
+
+
+def is_storable(text: str) -> bool:
+    """False for NUL (PostgreSQL refuses it) and lone surrogates (no encoding has them)."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)

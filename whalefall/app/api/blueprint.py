@@ -18,6 +18,7 @@ from webargs.flaskparser import FlaskParser
 from whalefall.app import access
 from whalefall.app.api.errors import Problem, install_handlers
 from whalefall.app.api.schemas import ErrorEnvelope, enveloped
+from whalefall.app.links import is_storable
 from whalefall.app.roles import Role, needs
 
 PREFIX = "/api/v1"
@@ -42,6 +43,8 @@ class BodyParser(FlaskParser):
 def _from_form(form: Any, schema: Schema) -> dict[str, Any]:
     """An empty field was not filled in; a field for a mapping holds JSON."""
     filled = {name: text for name, text in form.items() if name not in (access.CSRF_FIELD, "next") and text.strip()}
+    if not all(map(is_storable, filled.values())):
+        raise Problem(400, "VALIDATION_ERROR", "The form has text with a NUL or half a surrogate pair; take it out.")
     return {
         name: _strict_json(text.encode(errors="surrogatepass")) if isinstance(schema.fields.get(name), Dict) else text
         for name, text in filled.items()
@@ -70,11 +73,6 @@ def _has_unstorable_text(value: Any) -> bool:
     if isinstance(value, dict):
         return any(_has_unstorable_text(part) for pair in value.items() for part in pair)
     return isinstance(value, list) and any(_has_unstorable_text(item) for item in value)
-
-
-def is_storable(text: str) -> bool:
-    """False for NUL (PostgreSQL refuses it) and lone surrogates (no encoding has them)."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest ships no types
@@ -141,8 +139,10 @@ def _limit_body() -> None:
     request.max_content_length = BODY_BYTES_MAX
     if request.content_length is not None and request.content_length > BODY_BYTES_MAX:
         raise Problem(413, "PAYLOAD_TOO_LARGE", f"The body is larger than {BODY_BYTES_MAX} bytes.")
-    if any(isinstance(value, str) and not is_storable(value) for value in (request.view_args or {}).values()):
+    if not all(map(is_storable, map(str, (request.view_args or {}).values()))):
         raise Problem(404, "RESOURCE_NOT_FOUND", "No name here has a NUL or half a surrogate pair in it.")
+    if not all(map(is_storable, request.args.values())):
+        raise Problem(400, "VALIDATION_ERROR", "The query has text with a NUL or half a surrogate pair; take it out.")
 
 
 def _allow_cheap_polling(response: Response) -> Response:

@@ -6,13 +6,25 @@ without JavaScript; `live.js` makes them live.
 
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, make_response, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    abort,
+    current_app,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
 from whalefall.app import access, headers
 from whalefall.app.api.errors import Problem, respond_to_http_error
 from whalefall.app.language import translate
+from whalefall.app.links import is_storable
 from whalefall.app.pages import accounts, assets, dashboard, entrance, job, runs, scheduler, show, timeline
 from whalefall.app.roles import needed_by
 from whalefall.app.state import app_state
@@ -51,7 +63,15 @@ def _guard() -> Response | None:
         here = request.full_path.rstrip("?")
         return redirect(url_for("whalefall_pages.login", next=here))  # type: ignore[return-value]  # Flask's redirect
     access.guard()
+    _refuse_what_cannot_be_stored()
     return None
+
+
+def _refuse_what_cannot_be_stored() -> None:
+    if not all(map(is_storable, map(str, (request.view_args or {}).values()))):
+        abort(404)
+    if not all(map(is_storable, request.values.values())):
+        abort(400, "There is text with a NUL or half a surrogate pair in the request; take it out.")
 
 
 def _show_problem(problem: Problem) -> Response:
