@@ -37,7 +37,7 @@ MUTANTS = [
     ("a bad new generation replaces the good old one", "handover.py", "if incoming.phase is Phase.READY:", "if True:"),
     ("a held lock counts as a crash", "handover.py", "if life.held_by and self.wanted:", "if False:"),
     ("a change of the Plan touches everything", "engine.py", "if name in fresh and slot.instance != instance:", "if name in fresh:"),
-    ("survivors have for ever when all stops", "engine.py", "            slot.hurry(now)\n", ""),
+    ("survivors have for ever when all stops", "engine.py", "            slot.hurry(now)  # again each time: a leader may die by itself while others are still stopping\n", ""),
     ("a degraded service is never tried again", "handover.py", "now + policy.degraded_retry_s if again else None", "None"),
 ]  # fmt: skip
 

@@ -140,6 +140,19 @@ def test_survivors_have_their_own_time_to_drain_until_everything_stops():
     assert conversation >> TreeEmptied("a.1#1") << Forget("a.1#1") << Exit(0)
 
 
+def test_what_dies_by_itself_while_all_stops_leaves_its_survivors_no_more_than_the_grace_period():
+    web, nginx = (
+        service("web", stop=StopPolicy(orphans="drain", grace_s=5, drain_s=120)),
+        service("nginx", after=(Dependency("web"),)),
+    )
+    conversation = play(web, nginx) >> Start() << Spawn("web.1#1") >> Spawned("web.1#1", 7) << Spawn("nginx.1#1")
+    conversation >> Spawned("nginx.1#1", 8) >> StopRequested("SIGTERM") << Signal("nginx.1#1", 8, "TERM")
+    conversation >> at(1) >> Exited(7, KILL9) << order(SignalTree)
+    gone(conversation, "nginx.1#1", 8, GOOD) >> at(5.9)
+    conversation >> at(6) << KillTree("web.1#1")
+    assert conversation >> TreeEmptied("web.1#1") << Forget("web.1#1") << Exit(0)
+
+
 def test_a_hung_service_is_asked_for_its_stacks_before_it_is_stopped():
     hung = service(live=LIVE, stop=StopPolicy(dump_signal="USR2"))
     conversation = running(hung)

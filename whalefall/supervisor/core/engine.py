@@ -111,7 +111,6 @@ class Engine:
         actions: list[Action] = []
         for slot in self._all():
             slot.wanted = False
-            slot.hurry(now)
             if slot.current is None:  # nothing to wait for: what waits for its next start must not wake us any more
                 actions += slot.stop(now)
         return actions + self._advance_stop(now)
@@ -119,6 +118,7 @@ class Engine:
     def _advance_stop(self, now: float) -> list[Action]:
         actions: list[Action] = []
         for slot in self._all():
+            slot.hurry(now)  # again each time: a leader may die by itself while others are still stopping
             if all(later.down for later in self._those_after(slot)):
                 actions += slot.stop(now)
         if all(slot.down for slot in self._all()) and not self.ended:
