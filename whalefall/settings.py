@@ -134,6 +134,10 @@ class Settings:
     trusted_proxies: int = _setting(
         "TRUSTED_PROXIES", 0, _integer(0, 16), "Proxies in front of our Nginx whose X-Forwarded-* headers are believed."
     )
+    view_from_this_machine: bool = _setting(
+        "VIEW_FROM_THIS_MACHINE", True, _boolean, "Programs on this machine may look, not change, without a login."
+    )
+    api_docs: bool = _setting("API_V1_DOCS_ENABLED", False, _boolean, "Show the API's documentation at /api/v1/docs.")
     # Logging
     log_level: str = _setting(
         "LOG_LEVEL", "info", _choice("debug", "info", "warning", "error"), "What is worth a line."

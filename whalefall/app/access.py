@@ -12,6 +12,7 @@ from wtforms import ValidationError
 from whalefall.app.api.errors import Problem
 from whalefall.app.proxies import client_address, is_this_machine
 from whalefall.app.roles import Role, needed_by
+from whalefall.app.state import app_state
 from whalefall.app.store import tokens, users
 from whalefall.app.store.engine import engine
 
@@ -91,7 +92,7 @@ def _find_identity() -> Identity:
         return _token_identity(request.headers["Authorization"])
     if current_user and current_user.is_authenticated:
         return _session_identity(current_user)
-    if is_this_machine(request):
+    if app_state().settings.view_from_this_machine and is_this_machine(request):
         return Identity("this machine", Role.VIEW, "machine")
     return NOBODY
 

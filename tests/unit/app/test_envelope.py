@@ -139,9 +139,15 @@ def test_the_openapi_document_names_every_operation_once(app, stranger) -> None:
     json.dumps(document)
 
 
-def test_the_docs_page_has_a_switch(app, stranger) -> None:
+def test_the_docs_page_has_a_switch(make, stranger) -> None:
     assert stranger.get("/api/v1/docs").status_code == 404
-    app.config["API_V1_DOCS_ENABLED"] = True
-    page = stranger.get("/api/v1/docs")
+    page = Visitor(make(api_docs=True)).get("/api/v1/docs")
     assert page.status_code == 200
     assert "/api/v1/scheduler/jobs/{job_id}/actions/pause" in page.text
+
+
+def test_looking_without_a_login_has_a_switch(make, local) -> None:
+    assert local.get("/api/v1/scheduler/jobs").status_code == 200
+    closed = Visitor(make(view_from_this_machine=False), "127.0.0.1", "localhost")
+    assert closed.get("/api/v1/scheduler/jobs").status_code == 401
+    assert closed.get("/api/v1/health/basic").status_code == 200

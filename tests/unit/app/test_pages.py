@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from tests.support.waiting import wait_until
 from tests.unit.app.conftest import PASSWORD, Visitor
 from whalefall import Scheduler
 from whalefall.app import create_app
@@ -129,6 +130,15 @@ def test_nothing_that_is_stored_runs_in_a_browser(app, admin) -> None:
     quoted = "/scheduler/jobs/evil'%22&%3Cb%3E"
     started = admin.post(f"/api/v1{quoted}/actions/run", json={"reason": EVIL, "kwargs": {"name": EVIL}})
     assert started.status_code == 200, started.json
+    assert of(app).start()
+    try:
+        address = f"/api/v1/scheduler/runs/{started.json['data']['run_id']}"
+        wait_until(lambda: admin.get(address).json["data"]["state"] == "failed", "the run has failed")
+    finally:
+        of(app).stop(5)
+    run_of_it = admin.get(address).json["data"]
+    assert EVIL in run_of_it["output"]
+    assert EVIL in run_of_it["error"]
     admin.post(f"/api/v1{quoted}/actions/pause", json={"reason": EVIL})
     admin.post("/api/v1/tokens", json={"name": EVIL})
     run = f"/runs/{started.json['data']['run_id']}"

@@ -1,11 +1,11 @@
-"""The OpenAPI 3 document at /api/v1/openapi.json and, by the switch API_V1_DOCS_ENABLED, a page that shows it.
+"""The OpenAPI 3 document at /api/v1/openapi.json and, by the setting API_V1_DOCS_ENABLED, a page that shows it.
 
 flask-smorest's Api under a prefix of our own, so that an application with an Api of its own keeps it.
 """
 
 from typing import Any
 
-from flask import Blueprint, Flask, Response, abort, current_app, jsonify
+from flask import Blueprint, Flask, Response, abort, jsonify
 from flask_smorest import Api
 
 from whalefall import __version__
@@ -13,8 +13,7 @@ from whalefall.app import access
 from whalefall.app.api.blueprint import PREFIX
 from whalefall.app.api.errors import install_handlers
 from whalefall.app.roles import Role, needs
-
-DOCS_SWITCH = "API_V1_DOCS_ENABLED"
+from whalefall.app.state import app_state
 
 
 class Document(Api):  # type: ignore[misc]  # flask-smorest ships no types
@@ -60,7 +59,7 @@ def serve(app: Flask, api: Document) -> None:
     def docs() -> str:
         from whalefall.app.pages.docs import render  # noqa: PLC0415 - pages know the API, not the other way round
 
-        if not current_app.config.get(DOCS_SWITCH):
+        if not app_state().settings.api_docs:
             abort(404)
         return render(api.spec.to_dict())
 

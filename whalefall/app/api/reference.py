@@ -14,7 +14,7 @@ INTRODUCTION = """\
 <!-- Written by `python -m whalefall.app.api.reference FILE`; a test compares. Change the code, not this file. -->
 
 Everything is under `/api/v1`. The same in machine-readable form: `GET /api/v1/openapi.json` (OpenAPI 3). A page that
-shows it is at `/api/v1/docs` when the application's configuration has `API_V1_DOCS_ENABLED = True`.
+shows it is at `/api/v1/docs` when the setting `API_V1_DOCS_ENABLED` is true.
 
 **Who may.** *anybody*; *view* (a user or token with the role `view` or `admin`, or any program on the same machine that
 reaches us under a local name and through no other proxy); *admin*. A change made with a session cookie needs the header
