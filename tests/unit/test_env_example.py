@@ -22,7 +22,7 @@ def folded(text: str) -> str:
 
 
 def test_the_example_has_every_variable_once_in_the_tables_order() -> None:
-    assert re.findall(r"^#([A-Z_]+)=", EXAMPLE, re.MULTILINE) == list(ROWS)
+    assert re.findall(r"^#([A-Z0-9_]+)=", EXAMPLE, re.MULTILINE) == list(ROWS)
 
 
 def test_the_example_as_it_is_changes_nothing() -> None:
@@ -30,7 +30,7 @@ def test_the_example_as_it_is_changes_nothing() -> None:
 
 
 def test_the_example_uncommented_is_the_defaults() -> None:
-    uncommented = re.sub(r"^#([A-Z_]+=)", r"\1", EXAMPLE, flags=re.MULTILINE)
+    uncommented = re.sub(r"^#([A-Z0-9_]+=)", r"\1", EXAMPLE, flags=re.MULTILINE)
     values = dotenv.parse(uncommented, "env.example", {})
     assert list(values) == list(ROWS)
     assert Settings.load(values) == Settings()
@@ -52,7 +52,7 @@ def test_each_variable_has_its_heading_in_the_reference(variable: str) -> None:
 
 
 def test_the_reference_explains_nothing_that_is_not_there() -> None:
-    assert re.findall(r"^### `([A-Z_]+)`$", REFERENCE, re.MULTILINE) == list(ROWS)
+    assert re.findall(r"^### `([A-Z0-9_]+)`$", REFERENCE, re.MULTILINE) == list(ROWS)
 
 
 # Other people's conventions, and what the supervisor gives to its own children.
@@ -76,6 +76,6 @@ def test_no_variable_is_read_behind_the_tables_back() -> None:
     """A setting that is not in the table is one that nobody can find."""
     found: set[str] = set()
     for path in (ROOT / "whalefall").rglob("*.py"):
-        found |= set(re.findall(r"os\.environ(?:\.get\(|\[)\s*\"([A-Z_]+)\"", path.read_text()))
+        found |= set(re.findall(r"os\.environ(?:\.get\(|\[)\s*\"([A-Z0-9_]+)\"", path.read_text()))
     assert "XDG_RUNTIME_DIR" in found  # or the pattern has gone blind
     assert found - set(ROWS) - NOT_SETTINGS == set()
