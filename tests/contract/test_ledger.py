@@ -339,6 +339,15 @@ class TestClaims:
         ledger.cancel(run_id, "ada")
         assert ledger.keep_alive("me", [run_id], 30) == {run_id: True}
 
+    def test_what_never_began_goes_back_as_if_nobody_had_touched_it(self, ledger: Ledger, tenure: Tenure) -> None:
+        self.queued(ledger, tenure)
+        [claimed] = claim(ledger, tenure)
+        ledger.return_unstarted("other", [claimed.run.run_id])
+        assert ledger.run(claimed.run.run_id).state is RunState.RUNNING
+        ledger.return_unstarted("me", [claimed.run.run_id])
+        [again] = claim(ledger, tenure)
+        assert again.run.attempt == 1
+
 
 class TestSweeper:
     @pytest.fixture

@@ -251,6 +251,23 @@ class TestStopping:
             assert "stopped and could not wait longer than 0 s" in stubborn.reason
             assert f"run {ids[0]} was cut off by the stop; it is lost now" in caplog.text
 
+    def test_what_was_claimed_and_never_began_goes_back_to_the_queue(
+        self, scheduler: Scheduler, sqlite_url: str
+    ) -> None:
+        """Quick runs are claimed ahead of free threads; here the threads are then kept busy."""
+        on(scheduler, jobs.wait, id="slow", overlap="allow")
+        app = make_app(sqlite_url, scheduler, SCHEDULER_THREADS=1)
+        with running(app) as state:
+            assert state.runtime is not None
+            executor = state.runtime.executors["thread"]
+            executor._ahead = 5  # type: ignore[attr-defined]  # as after many quick runs
+            executor._looked_s += 1000  # type: ignore[attr-defined]
+            ids = [state.admin.run_now("slow", actor="ada") for _ in range(4)]
+            wait_until(lambda: [state.admin.get_run(i).state for i in ids] == ["running"] * 4, "all are claimed")
+            state.stop(0.1)
+            assert [state.admin.get_run(i).state for i in ids] == ["lost", "queued", "queued", "queued"]
+            assert state.admin.get_run(ids[1]).attempt == 0
+
 
 class TestTroubles:
     def test_a_database_that_goes_away_costs_time_and_not_the_scheduler(

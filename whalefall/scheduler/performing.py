@@ -33,7 +33,7 @@ class Recorder(Protocol):
 
 
 class Performer:
-    """Runs claimed runs of one app, in the calling thread."""
+    """Performs claimed runs of one app, which are in the roster, in the calling thread."""
 
     def __init__(
         self,
@@ -51,9 +51,7 @@ class Performer:
         self._recorder, self._resolve, self._checkpoints = recorder, resolve, checkpoints
         self._observers, self._time_limits = observers, time_limits
 
-    def __call__(self, claimed: ClaimedRun) -> None:
-        context = running.RunContext(claimed)
-        self._roster.add(context)
+    def __call__(self, context: running.RunContext) -> None:
         token = running.enter(context)
         try:
             ending = self._attempt(context)

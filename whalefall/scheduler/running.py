@@ -26,6 +26,7 @@ class RunContext:
 
     claimed: ClaimedRun
     output: Output = field(default_factory=Output)
+    begun: threading.Event = field(default_factory=threading.Event)  # not while it waits for a thread
     cancelled: threading.Event = field(default_factory=threading.Event)
     fenced: threading.Event = field(default_factory=threading.Event)  # somebody else owns the run now
     progress: float | None = None
@@ -68,7 +69,7 @@ class CurrentRun:
 
     @property
     def source(self) -> str:
-        """schedule, manual or backfill."""
+        """schedule or manual."""
         return _context().claimed.run.source
 
     @property
@@ -155,6 +156,11 @@ class Roster:
     def run_ids(self) -> list[str]:
         with self._lock:
             return list(self._runs)
+
+    def not_begun(self) -> list[str]:
+        """Claimed, and still waiting for a thread."""
+        with self._lock:
+            return [run_id for run_id, context in self._runs.items() if not context.begun.is_set()]
 
     def wait_until_empty(self, timeout_s: float) -> bool:
         with self._lock:

@@ -50,7 +50,7 @@ class Runtime:
             observers=state.observers,
         )
         self.executors: dict[str, Executor] = {
-            "thread": ThreadExecutor(tuning.threads, perform),
+            "thread": ThreadExecutor(tuning.threads, self.roster, perform),
             "process": ProcessExecutor(tuning.processes, self.roster, self.scribe, lambda: state.app_ref),
         }
         self.loop = Loop(
@@ -98,11 +98,26 @@ class Runtime:
         self.loop.stop(timeout_s=2.0)
         for executor in self.executors.values():
             executor.close()
+        self._give_back_what_never_began()
         if not self.roster.wait_until_empty(max(end_s - elapsed_s(), 0)):
             self._cut_off(wait_s)
         self.scribe.stop(timeout_s=2.0)
         self.keeper.stop(timeout_s=2.0)
         capturing.remove()
+
+    def _give_back_what_never_began(self) -> None:
+        """Nothing of it was done, so it goes back to the queue whatever its job says of crashes."""
+        run_ids = self.roster.not_begun()
+        if not run_ids:
+            return
+        try:
+            self._ledger.return_unstarted(self.holder, run_ids)
+        except Exception:  # noqa: BLE001 - a stop goes on whatever the database says
+            _log.exception(
+                "runs %s were not begun, and the ledger could not be told; the sweeper will end them", run_ids
+            )
+        for run_id in run_ids:
+            self.roster.remove(run_id)
 
     def _cut_off(self, wait_s: float) -> None:
         run_ids = self.roster.run_ids()

@@ -47,7 +47,7 @@ class RunView:
 
     run_id: str
     job_id: str
-    source: str  # schedule, manual, retry, backfill
+    source: str  # schedule or manual
     scheduled_at: datetime
     state: str
     attempt: int

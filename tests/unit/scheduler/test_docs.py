@@ -77,4 +77,5 @@ def test_every_table_column_and_state_is_named() -> None:
         "progress_text",
     }
     assert unexplained == set()
-    assert {"schedule", "manual", "backfill"} <= set(Source)
+    for source in Source:
+        assert f"`{source}`" in LEDGER

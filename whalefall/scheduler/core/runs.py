@@ -25,8 +25,6 @@ class Source(StrEnum):
 
     SCHEDULE = "schedule"
     MANUAL = "manual"
-    RETRY = "retry"
-    BACKFILL = "backfill"
 
 
 ALIVE = frozenset({RunState.QUEUED, RunState.RUNNING})

@@ -23,7 +23,7 @@ from whalefall.scheduler.checkpoints import NoCheckpoints
 from whalefall.scheduler.executors.child import app_named
 from whalefall.scheduler.ledger.records import Ending, WaitingRun
 from whalefall.scheduler.performing import Performer
-from whalefall.scheduler.running import Roster, capturing
+from whalefall.scheduler.running import Roster, RunContext, capturing
 from whalefall.scheduler.state import SchedulerState, of
 
 TASK = "whalefall.run"
@@ -103,7 +103,10 @@ class Worker:
             _log.info("run %s is not to be had: somebody has it, or had it", run_id)
             return
         try:
-            self._performer(claimed)
+            context = RunContext(claimed)
+            context.begun.set()
+            self._roster.add(context)
+            self._performer(context)
         except SoftTimeLimitExceeded:  # it came between the job and our own lines
             _log.warning("run %s reached its limit as it ended", run_id)
 

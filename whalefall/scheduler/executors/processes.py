@@ -54,6 +54,7 @@ class ProcessExecutor:
         with self._lock:
             self._busy += 1
         context = RunContext(claimed)
+        context.begun.set()
         self._roster.add(context)
         threading.Thread(target=self._watch, args=(context,), name="wf-run-process", daemon=True).start()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from whalefall.scheduler.clocks import elapsed_s, name_this_thread
 from whalefall.scheduler.ledger.records import ClaimedRun
+from whalefall.scheduler.running import Roster, RunContext
 
 _AHEAD_S = 0.25
 _AHEAD_MAX = 500  # runs that would be lost, not started, if the process were killed now
@@ -21,10 +22,11 @@ class ThreadExecutor:
 
     name = "thread"
 
-    def __init__(self, threads: int, perform: Callable[[ClaimedRun], None]) -> None:
+    def __init__(self, threads: int, roster: Roster, perform: Callable[[RunContext], None]) -> None:
         self._threads = threads
+        self._roster = roster
         self._perform = perform
-        self._work: queue.SimpleQueue[ClaimedRun | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[RunContext | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._busy = 0
         self._made = 0
@@ -48,12 +50,15 @@ class ThreadExecutor:
             return self._threads + self._ahead - self._busy
 
     def start(self, claimed: ClaimedRun) -> None:
+        """From here on the keeper extends its lease, also while it waits for a thread."""
+        context = RunContext(claimed)
+        self._roster.add(context)
         with self._lock:
             self._busy += 1
             if self._made < min(self._busy, self._threads):
                 self._made += 1
                 threading.Thread(target=self._serve, name=f"wf-run-{self._made}", daemon=True).start()
-        self._work.put(claimed)
+        self._work.put(context)
 
     def cancel(self, run_id: str) -> None:
         """Nothing more can be done to a thread than telling its job."""
@@ -62,6 +67,7 @@ class ThreadExecutor:
         """A thread cannot be ended; it sees `current_run.cancelled`."""
 
     def close(self) -> None:
+        """What waits for a thread stays in the roster, not begun: the runtime gives it back."""
         with self._lock:
             self._closed = True
             for _ in range(self._made):
@@ -69,10 +75,20 @@ class ThreadExecutor:
 
     def _serve(self) -> None:
         name_this_thread(threading.current_thread().name)
-        while (claimed := self._work.get()) is not None:
+        while (context := self._work.get()) is not None:
             try:
-                self._perform(claimed)
+                self._begin(context)
             finally:
                 with self._lock:
                     self._busy -= 1
                     self._ended += 1
+
+    def _begin(self, context: RunContext) -> None:
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                context.begun.set()
+        if context.fenced.is_set():
+            self._roster.remove(context.run_id)  # it waited here longer than its lease: somebody else has it
+        elif not closed:
+            self._perform(context)

@@ -175,6 +175,10 @@ class Ledger:
         if not runs.finish(connection, holder, [ending]):
             raise JobConflict(f"Run {ending.run_id!r} belongs to another runner by now; what it wrote does not count.")
 
+    def return_unstarted(self, holder: str, run_ids: Sequence[str]) -> None:
+        with self.writing() as connection:
+            runs.return_unstarted(connection, holder, run_ids)
+
     def hand_back(self, holder: str, run_ids: Sequence[str], why: str) -> list[tuple[str, RunState]]:
         with self.writing() as connection:
             return runs.hand_back(connection, holder, run_ids, why)

@@ -159,6 +159,16 @@ def finish(connection: Connection, holder: str, endings: Sequence[Ending]) -> li
     return done
 
 
+def return_unstarted(connection: Connection, holder: str, run_ids: Sequence[str]) -> None:
+    """Claimed, and never begun: back to the queue, as if nobody had touched it."""
+    for part in chunks(run_ids):
+        connection.execute(
+            update(run)
+            .where(run.c.run_id.in_(part), run.c.claimed_by == holder, run.c.state == RunState.RUNNING)
+            .values(state=RunState.QUEUED, attempt=run.c.attempt - 1, claimed_by="", lease_until=None, started_at=None)
+        )
+
+
 def hand_back(connection: Connection, holder: str, run_ids: Sequence[str], why: str) -> list[tuple[str, RunState]]:
     """At the end of a stop: runs that go on in a dying process end as their job's on_crash says."""
     query = _with_job().where(run.c.run_id.in_(run_ids), run.c.claimed_by == holder, run.c.state == RunState.RUNNING)
