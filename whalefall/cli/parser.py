@@ -98,11 +98,36 @@ def make_parser() -> argparse.ArgumentParser:
     _control(add("shutdown", "stop everything in order, and the supervisor with it", "control"))
     _control(add("health", "exit 0 when all is well, 1 with the reason when not", "health"))
 
+    _jobs_and_ledger(add)
     users = _control(add("users", "who may log in: list, add, passwd, setup-link", "users"))
     users.add_argument("verb", choices=("list", "add", "passwd", "setup-link"), metavar="VERB", help="what to do")
     users.add_argument("name", nargs="?", default="", metavar="NAME", help="for add and passwd")
     users.add_argument("--role", choices=("view", "admin"), default="view", help="for add (default view)")
     return parser
+
+
+def _jobs_and_ledger(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    jobs = _control(add("jobs", "jobs and runs: list, show, run, pause, resume, history, why", "jobs"))
+    verbs = ("list", "show", "run", "pause", "resume", "history", "why")
+    jobs.add_argument("verb", choices=verbs, metavar="VERB", help="what to do")
+    jobs.add_argument("job", nargs="?", default="", metavar="JOB", help="a job's id")
+    jobs.add_argument("time", nargs="?", default="", metavar="TIME", help="for why: 2026-12-31T18:00, UTC by default")
+    jobs.add_argument("--args", default="", metavar="JSON", help="for run: an object of arguments")
+    jobs.add_argument("--reason", default="", metavar="TEXT", help="for run and pause: why, for the record")
+    jobs.add_argument("--dedupe", default="", metavar="KEY", help="for run: asking twice with one key runs once")
+    jobs.add_argument("--until", default="", metavar="TIME", help="for pause: when it ends by itself")
+    jobs.add_argument("--state", default="", metavar="STATE", help="for history: only runs in this state")
+    jobs.add_argument("-n", "--lines", type=_lines, default=20, metavar="N", help="for history: how many (default 20)")
+    jobs.add_argument("--json", action="store_true", help="for list, show and history: as JSON")
+    ledger = _control(add("ledger", "the record of all runs: verify, fast-forward, vacuum, import", "jobs"))
+    deeds = ("verify", "fast-forward", "vacuum", "import")
+    ledger.add_argument("verb", choices=deeds, metavar="VERB", help="what to do")
+    ledger.add_argument("url", nargs="?", default="", metavar="URL", help="for import: the database with the old table")
+    ledger.add_argument("--from", dest="start", default="", metavar="TIME", help="for verify (default a day ago)")
+    ledger.add_argument("--to", dest="end", default="", metavar="TIME", help="for verify (default now)")
+    ledger.add_argument("--job", default="", metavar="JOB", help="for verify: only this job")
+    ledger.add_argument("--table", default="apscheduler_jobs", metavar="NAME", help="for import: the table's name")
+    ledger.add_argument("--dry-run", action="store_true", help="for import: only say what would be taken")
 
 
 def command_names() -> list[str]:

@@ -171,6 +171,16 @@ def ledger_vacuum(state: SchedulerState) -> Answer:
     return Answer(f"{count} runs forgotten; the ledger is compact.")
 
 
+def ledger_import(state: SchedulerState, url: str, *, table: str, dry_run: bool = False) -> Answer:
+    """APScheduler's own table becomes jobs of the ledger. Exit code 1 if one of them could not be taken."""
+    from whalefall.compat.apscheduler_jobs import import_jobs  # noqa: PLC0415 - beside its only use
+
+    imported = list(import_jobs(state, url, table=table, actor=actor(), dry_run=dry_run))
+    taken = [one for one in imported if not one.refused]
+    lines = [f"{one.job_id}: {one.refused or ('can be taken' if dry_run else 'taken')}" for one in imported]
+    return Answer("\n".join([*lines, f"{len(taken)} of {len(imported)} jobs"]), 0 if len(taken) == len(imported) else 1)
+
+
 def moment(text: str) -> datetime:
     """A time that a person wrote: ISO 8601, UTC unless it says otherwise. Raises UsageError."""
     try:

@@ -1,0 +1,71 @@
+"""`whalefall jobs …` and `whalefall ledger …`: jobs and their record, from a shell beside the site's `.env`.
+
+They open the ledger themselves and need no running whalefall; a running scheduler sees a change within a second.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from whalefall.cli import requests
+from whalefall.errors import UsageError
+from whalefall.planner.directories import make_data_dir
+from whalefall.planner.world import look
+from whalefall.scheduler import SchedulerState, commands
+from whalefall.scheduler.commands import Answer
+
+_Verb = Callable[[SchedulerState, argparse.Namespace], Answer]
+
+
+def jobs(arguments: argparse.Namespace) -> int:
+    """Does what the verb says. Raises UsageError for words too many or too few."""
+    wanted = {"list": 0, "history": None, "why": 2}.get(arguments.verb, 1)
+    given = len([word for word in (arguments.job, arguments.time) if word])
+    if given != wanted and not (wanted is None and given < 2):
+        raise UsageError(
+            "write `jobs list`, `jobs history [JOB]`, `jobs why JOB TIME`, or `jobs show|run|pause|resume JOB`"
+        )
+    return _told(_JOBS[arguments.verb](_office(arguments), arguments))
+
+
+def ledger(arguments: argparse.Namespace) -> int:
+    """Does what the verb says. 1 when `verify` finds that something does not agree, or `import` refused a job."""
+    if bool(arguments.url) != (arguments.verb == "import"):
+        raise UsageError("write `ledger verify`, `ledger fast-forward`, `ledger vacuum` or `ledger import URL`")
+    return _told(_LEDGER[arguments.verb](_office(arguments), arguments))
+
+
+def _told(answer: Answer) -> int:
+    print(answer.text)
+    return answer.exit_code
+
+
+def _office(arguments: argparse.Namespace) -> SchedulerState:
+    """The site's ledger, where `serve` has it."""
+    view = look(requests.of(arguments))
+    make_data_dir(view.data_dir)
+    return commands.office(dataclasses.replace(view.settings, data_dir=str(view.data_dir), run_dir=str(view.run_dir)))
+
+
+_JOBS: Mapping[str, _Verb] = {
+    "list": lambda state, given: commands.jobs_list(state, as_json=given.json),
+    "show": lambda state, given: commands.jobs_show(state, given.job, as_json=given.json),
+    "run": lambda state, given: commands.jobs_run(
+        state, given.job, args=given.args, reason=given.reason, dedupe=given.dedupe or None
+    ),
+    "pause": lambda state, given: commands.jobs_pause(state, given.job, reason=given.reason, until=given.until),
+    "resume": lambda state, given: commands.jobs_resume(state, given.job),
+    "history": lambda state, given: commands.jobs_history(
+        state, given.job or None, run_state=given.state or None, limit=given.lines, as_json=given.json
+    ),
+    "why": lambda state, given: commands.jobs_why(state, given.job, given.time),
+}
+_LEDGER: Mapping[str, _Verb] = {
+    "verify": lambda state, given: commands.ledger_verify(
+        state, start=given.start, end=given.end, job_id=given.job or None
+    ),
+    "fast-forward": lambda state, given: commands.ledger_fast_forward(state),
+    "vacuum": lambda state, given: commands.ledger_vacuum(state),
+    "import": lambda state, given: commands.ledger_import(state, given.url, table=given.table, dry_run=given.dry_run),
+}
+COMMANDS = {"jobs": jobs, "ledger": ledger}
