@@ -88,6 +88,13 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
+def through_nginx(site: Deployment) -> None:
+    """For what has nothing to do with who forwards: once is enough."""
+    if site.directory.name.startswith("direct"):
+        pytest.skip("shown through Nginx")
+
+
+@pytest.fixture
 def admin(site: Deployment) -> Iterator[Browser]:
     with Browser(site.url("")) as browser:
         yield browser.log_in()
@@ -180,6 +187,7 @@ def test_the_process_tree_has_states_memory_and_workers(site: Deployment, admin:
     assert admin.ask("GET", "/processes/web.1").status_code == 200
 
 
+@pytest.mark.usefixtures("through_nginx")
 def test_an_administrator_can_restart_a_process(site: Deployment, admin: Browser) -> None:
     before = site.master("scheduler")
     answer = admin.ask("POST", "/api/v1/processes/scheduler/actions/restart", json={})
@@ -187,6 +195,7 @@ def test_an_administrator_can_restart_a_process(site: Deployment, admin: Browser
     site.until_replaced("scheduler", before)
 
 
+@pytest.mark.usefixtures("through_nginx")
 def test_a_crash_is_told_with_its_last_lines(site: Deployment, admin: Browser) -> None:
     before = site.master("scheduler")
     psutil.Process(before).kill()
@@ -236,6 +245,7 @@ def test_static_files_are_served_whoever_serves_them(site: Deployment) -> None:
     assert answer.headers["Content-Type"].startswith("text/css")
 
 
+@pytest.mark.usefixtures("through_nginx")
 def test_when_the_scheduler_is_stopped_the_pages_say_so_and_stay_up(site: Deployment, admin: Browser) -> None:
     site.whalefall("stop", "scheduler")
     try:

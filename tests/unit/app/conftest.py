@@ -77,6 +77,21 @@ def make(template: Path, tmp_path: Path) -> Iterator[Callable[..., Flask]]:
         of(app).engine.dispose()
 
 
+@pytest.fixture(scope="module")
+def shared(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    """One application for a module's tests that only look."""
+    data = tmp_path_factory.mktemp("shared") / "data"
+    shutil.copytree(template, data)
+    app = make_app(data)
+    yield app
+    of(app).engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def looking_admin(shared: Flask) -> "Visitor":
+    return as_user(shared, "admin")
+
+
 @pytest.fixture
 def app(make: Callable[..., Flask]) -> Flask:
     return make()

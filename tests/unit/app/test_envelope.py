@@ -70,9 +70,9 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: f"{failure[3]} {failure[0]} {failure[1]}"[:60])
-def test_every_failure_answers_in_the_envelope(admin, failure) -> None:
+def test_every_failure_answers_in_the_envelope(looking_admin, failure) -> None:
     method, path, options, status, code = failure
-    answer = admin.ask(method, path, **options)
+    answer = looking_admin.ask(method, path, **options)
     check(answer)
     assert (answer.status_code, answer.json["message_code"]) == (status, code)
 

@@ -78,9 +78,9 @@ def test_the_detail_has_the_fields_of_the_contract(viewer) -> None:
         ("POST", "runs/{id}/actions/rerun", {}),
     ],
 )
-def test_an_unknown_id_is_404_in_every_verb(admin, method, path, body) -> None:
+def test_an_unknown_id_is_404_in_every_verb(looking_admin, method, path, body) -> None:
     for unknown in ("nobody", "%00", "a" * 3000):
-        answer = admin.ask(method, "/api/v1/scheduler/" + path.format(id=unknown), json=body)
+        answer = looking_admin.ask(method, "/api/v1/scheduler/" + path.format(id=unknown), json=body)
         assert answer.status_code == 404
         assert answer.json["message_code"] == "RESOURCE_NOT_FOUND"
 
@@ -132,12 +132,12 @@ def test_a_trigger_can_be_edited_with_five_six_or_seven_fields(admin, expression
         {"trigger_type": "cron", "cron_expression": "0 0 31 2 *"},
     ],
 )
-def test_a_trigger_that_means_nothing_is_400_and_changes_nothing(admin, body) -> None:
-    before = admin.get("/api/v1/scheduler/jobs/greet").json["data"]
-    answer = admin.put("/api/v1/scheduler/jobs/greet", json=body)
+def test_a_trigger_that_means_nothing_is_400_and_changes_nothing(looking_admin, body) -> None:
+    before = looking_admin.get("/api/v1/scheduler/jobs/greet").json["data"]
+    answer = looking_admin.put("/api/v1/scheduler/jobs/greet", json=body)
     assert answer.status_code == 400
     assert answer.json["message_code"] == "VALIDATION_ERROR"
-    assert admin.get("/api/v1/scheduler/jobs/greet").json["data"] == before
+    assert looking_admin.get("/api/v1/scheduler/jobs/greet").json["data"] == before
 
 
 def test_edits_and_pauses_survive_a_reload_and_a_reset_undoes_the_edit(admin) -> None:
@@ -164,8 +164,8 @@ def test_a_pause_may_have_an_end_and_resume_undoes_it(admin) -> None:
 
 
 @pytest.mark.parametrize("until", ["2001-01-01T00:00:00+00:00", "2031-01-01T00:00:00", "soon", 5])
-def test_a_pause_cannot_end_in_the_past_or_at_no_known_instant(admin, until) -> None:
-    answer = admin.post("/api/v1/scheduler/jobs/greet/actions/pause", json={"until": until})
+def test_a_pause_cannot_end_in_the_past_or_at_no_known_instant(looking_admin, until) -> None:
+    answer = looking_admin.post("/api/v1/scheduler/jobs/greet/actions/pause", json={"until": until})
     assert answer.status_code == 400
     assert "until" in answer.json["message"]
 

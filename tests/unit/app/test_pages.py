@@ -47,8 +47,8 @@ def read(page) -> Reader:
 
 @pytest.mark.parametrize("path", PAGES + PANELS)
 @pytest.mark.parametrize("language", ["en", "zh-CN,zh;q=0.9,en;q=0.5"])
-def test_every_page_renders_in_both_languages(admin, path, language) -> None:
-    page = admin.get(path, headers={"Accept-Language": language})
+def test_every_page_renders_in_both_languages(looking_admin, path, language) -> None:
+    page = looking_admin.get(path, headers={"Accept-Language": language})
     assert page.status_code == 200
     assert f'<html lang="{"zh-Hans" if "zh" in language else "en"}">' in page.text
     assert "{{" not in page.text
@@ -64,15 +64,15 @@ def test_every_page_renders_in_both_languages(admin, path, language) -> None:
         ("fr", "en"),
     ],
 )
-def test_the_browser_chooses_the_language(stranger, accepted, language) -> None:
-    page = stranger.get("/login", headers={"Accept-Language": accepted} if accepted else {})
+def test_the_browser_chooses_the_language(shared, accepted, language) -> None:
+    page = Visitor(shared).get("/login", headers={"Accept-Language": accepted} if accepted else {})
     assert f'<html lang="{language}">' in page.text
 
 
 @pytest.mark.parametrize("path", [*PAGES, *PANELS, "/login", "/nothing"])
-def test_every_page_can_be_used_without_seeing_it(admin, stranger, path) -> None:
+def test_every_page_can_be_used_without_seeing_it(looking_admin, shared, path) -> None:
     """Headings, one main, every field and button with a name, no id twice; what axe would complain about first."""
-    tags = read((stranger if path == "/login" else admin).get(path)).tags
+    tags = read((Visitor(shared) if path == "/login" else looking_admin).get(path)).tags
     names = [tag for tag, _ in tags]
     assert names.count("main") == 1
     assert names.count("h1") == 1
@@ -87,16 +87,16 @@ def test_every_page_can_be_used_without_seeing_it(admin, stranger, path) -> None
 
 
 @pytest.mark.parametrize("path", [*PAGES, *PANELS, "/login"])
-def test_no_page_has_inline_script_style_or_handlers(admin, stranger, path) -> None:
-    for tag, attributes in read((stranger if path == "/login" else admin).get(path)).tags:
+def test_no_page_has_inline_script_style_or_handlers(looking_admin, shared, path) -> None:
+    for tag, attributes in read((Visitor(shared) if path == "/login" else looking_admin).get(path)).tags:
         assert tag != "style"
         assert tag != "script" or attributes.get("src")
         assert not [name for name in attributes if name.startswith("on") or name == "style"]
 
 
-def test_every_form_that_changes_something_carries_a_token(admin) -> None:
+def test_every_form_that_changes_something_carries_a_token(looking_admin) -> None:
     for path in PAGES + PANELS:
-        page = admin.get(path).text
+        page = looking_admin.get(path).text
         for form in re.findall(r"<form\b[^>]*method=\"post\".*?</form>", page, re.DOTALL):
             assert 'name="csrf_token"' in form
 
@@ -185,10 +185,10 @@ def test_the_root_leads_to_the_dashboard(stranger) -> None:
     assert stranger.get("/").headers["Location"] == "/dashboard"
 
 
-def test_the_edit_panel_previews_old_and_new_fires_and_explains_a_bad_expression(admin) -> None:
-    good = admin.get("/scheduler/jobs/greet/edit?cron_expression=0 12 * * *").text
+def test_the_edit_panel_previews_old_and_new_fires_and_explains_a_bad_expression(looking_admin) -> None:
+    good = looking_admin.get("/scheduler/jobs/greet/edit?cron_expression=0 12 * * *").text
     assert good.count("02:30:00 UTC</time>") == good.count("12:00:00 UTC</time>") == 10
-    bad = admin.get("/scheduler/jobs/greet/edit?cron_expression=0 99 * * *")
+    bad = looking_admin.get("/scheduler/jobs/greet/edit?cron_expression=0 99 * * *")
     assert bad.status_code == 200
     assert 'class="message bad"' in bad.text
 
