@@ -17,7 +17,7 @@ from webargs.flaskparser import FlaskParser
 
 from whalefall.app import access
 from whalefall.app.api.errors import Problem, install_handlers
-from whalefall.app.api.schemas import ErrorEnvelope, enveloped
+from whalefall.app.api.schemas import ERROR, enveloped
 from whalefall.app.links import is_storable
 from whalefall.app.roles import Role, needs
 
@@ -109,7 +109,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest ships no t
                 view = self.arguments(takes, location="json", required=_is_body_required(takes))(view)
             view = self.response(200, enveloped(gives or gives_many, many=gives_many is not None))(view)
             for status in sorted(_failures(method, path, needs_role, bool(takes), bool(query)) | set(fails)):
-                view = self.alt_response(status, schema=ErrorEnvelope)(view)
+                view = self.alt_response(status, schema=ERROR)(view)
             secured: list[dict[str, list[str]]] = [] if needs_role is Role.NONE else [{"session": []}, {"token": []}]
             who = "anybody" if needs_role is Role.NONE else needs_role.name.lower()
             view = self.doc(security=secured, operationId=function.__name__, **{"x-needs": who})(view)

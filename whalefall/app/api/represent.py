@@ -71,6 +71,7 @@ def run(view: RunView) -> dict[str, Any]:
         "progress_text",
         "created_by",
         "reason",
+        "note",
     )
     return {name: getattr(view, name) for name in names}
 

@@ -1,10 +1,22 @@
 """What the API takes and gives, as marshmallow schemas: they check, they serialise, and they document."""
 
 from functools import cache
+from typing import Self
 
-from marshmallow import Schema, fields, validate
+import marshmallow
+from marshmallow import fields, validate
 
 TEXT_MAX = 500  # a reason that a person types
+
+
+class Schema(marshmallow.Schema):
+    """Never changed once it is made, so its copy is itself.
+
+    flask-smorest copies all that an operation says at each of its decorators; real copies were 20 MB in each worker.
+    """
+
+    def __deepcopy__(self, _memo: dict[int, object]) -> Self:
+        return self
 
 
 def _time(text: str, *, allow_none: bool = True) -> fields.DateTime:
@@ -44,6 +56,9 @@ class ErrorEnvelope(Schema):
     suggestions = fields.List(fields.String(), required=True)
     context = fields.Nested(ErrorContext, required=True)
     extra = fields.Dict(keys=fields.String())
+
+
+ERROR = ErrorEnvelope()  # one object, because each operation names it for each way to fail
 
 
 @cache
@@ -220,7 +235,8 @@ class Run(Schema):
     progress = fields.Float(allow_none=True)
     progress_text = fields.String(allow_none=True)
     created_by = fields.String(allow_none=True)
-    reason = fields.String(allow_none=True)
+    reason = fields.String(allow_none=True, metadata={"description": "Why it ended so, or did not run"})
+    note = fields.String(allow_none=True, metadata={"description": "Why a person asked for it"})
 
 
 class RunDetail(Run):

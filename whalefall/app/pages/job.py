@@ -7,6 +7,7 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
 from whalefall.app.api import represent
+from whalefall.app.pages import show
 from whalefall.app.pages.scheduler import admin, rows_of
 from whalefall.app.pages.schedules import schedule_words
 from whalefall.app.roles import Role, needs
@@ -34,6 +35,8 @@ def show_job(job_id: str) -> ResponseReturnValue:
         job=job,
         row=rows_of([job_id])[0],
         runs=page.runs,
+        bars=show.bars(page.runs[::-1]),
+        longest_s=max((run.duration_s or 0 for run in page.runs), default=0),
         next_page=page.next,
         trigger=represent.trigger_text(job),
         words=schedule_words(job),

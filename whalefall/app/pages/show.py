@@ -1,6 +1,7 @@
 """What every template has at hand: who is here, the language, and how times, sizes and durations are written."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -121,6 +122,31 @@ def size(count: float | None) -> str:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1_024
     return f"{count:.1f} TiB"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One run in the plot of durations: where it stands, how high it is, and what it says when pointed at."""
+
+    x: float
+    height: float
+    kind: str
+    title: str
+
+
+def bars(runs: Sequence[Any], *, width: float = 1_000, height: float = 100) -> list[Bar]:
+    """Runs, oldest first, as bars as high as they took long; one that took no time is still seen."""
+    highest = max((run.duration_s or 0 for run in runs), default=0) or 1
+    step = width / max(len(runs), 20)
+    return [
+        Bar(
+            x=round(index * step, 2),
+            height=round(max((run.duration_s or 0) / highest * height, 3), 2),
+            kind=kind(run.state),
+            title=f"{word(run.state)} · {duration(run.duration_s)} · {run.scheduled_at:%m-%d %H:%M:%S} UTC",
+        )
+        for index, run in enumerate(runs)
+    ]
 
 
 def spark(values: Sequence[float | None], *, top: float | None = None) -> Markup:
