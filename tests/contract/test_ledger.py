@@ -88,6 +88,12 @@ class TestLease:
         ledger.give_lease_back(old)
         assert ledger.take_lease("c", 60) is None
 
+    def test_a_holder_that_is_certainly_dead_need_not_run_out(self, ledger: Ledger) -> None:
+        old = lead(ledger, "a")
+        assert ledger.take_lease("b", 60, lambda holder: holder == "someone else") is None
+        assert ledger.take_lease("b", 60, lambda holder: holder == "a") == Tenure("b", 2)
+        assert not ledger.renew_lease(old, 60, 0.0)
+
     def test_seizing_fences_the_old_term_off(self, ledger: Ledger) -> None:
         old = lead(ledger, "a")
         assert ledger.seize_lease("b", 60) == Tenure("b", 2)
@@ -373,6 +379,11 @@ class TestSweeper:
         assert run.state is RunState.LOST
         assert "stopped reporting" in run.reason
         assert ledger.sweep(tenure) == []
+
+    def test_the_run_of_a_dead_runner_is_lost_at_once(self, ledger: Ledger, tenure: Tenure) -> None:
+        run_id = self.running(ledger, tenure).run.run_id
+        assert ledger.sweep(tenure, lambda holder: holder == "other") == []
+        assert ledger.sweep(tenure, lambda holder: holder == "me") == [(run_id, RunState.LOST)]
 
     def test_an_idempotent_jobs_run_runs_again(self, ledger: Ledger, tenure: Tenure) -> None:
         run_id = self.running(ledger, tenure, on_crash="rerun").run.run_id

@@ -52,6 +52,24 @@ def nothing_is_due(ledger: Ledger) -> bool:
     return peek.next_fire_at is not None and peek.next_fire_at > peek.now
 
 
+def test_a_successor_on_the_same_host_waits_for_no_lease(sqlite_url: str, tmp_path: Path) -> None:
+    """Leases of an hour: only the knowledge that the process is gone can end them within this test."""
+    record = tmp_path / "record"
+    hour = {"SCHEDULER_LEASE_TTL_S": 3600.0, "SCHEDULER_RUN_LEASE_S": 3600.0}
+    app = crash_app(sqlite_url, str(record), **hour)
+    state = scheduling.of(app)
+    state.reconcile()
+    for job_id in ("once", "idempotent"):
+        age(state.ledger, job_id, timedelta(minutes=MISSED))
+    process = spawn(live_until_killed, sqlite_url, str(record), "run.started", hour)
+    process.join(30)
+    assert process.exitcode == -signal.SIGKILL
+    with running(app):
+        wait_until(lambda: nothing_is_due(state.ledger) and not state.ledger.alive_runs(), "everything is settled")
+    assert_sound(state.ledger, record)
+    state.ledger.engine.dispose()
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_loses_nothing_and_doubles_nothing(step: str, database_url: str, tmp_path: Path) -> None:
     record = tmp_path / "record"

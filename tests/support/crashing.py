@@ -40,9 +40,9 @@ def crash_app(url: str, record: str, **config: Any) -> Any:
     return make_app(url, scheduler, **config)
 
 
-def live_until_killed(url: str, record: str, step: str) -> None:
+def live_until_killed(url: str, record: str, step: str, config: dict[str, Any] | None = None) -> None:
     """The body of the process that dies."""
-    state = scheduling.of(crash_app(url, record))
+    state = scheduling.of(crash_app(url, record, **(config or {})))
     state.checkpoints = KillAt(step)
     state.start()
     signal.pause()

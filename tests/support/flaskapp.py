@@ -24,7 +24,7 @@ QUICK = {
 
 def make_app(database_url: str, scheduler: Scheduler, **config: Any) -> Flask:
     app = Flask("demo")
-    app.config.update(QUICK, SCHEDULER_DATABASE_URL=database_url, **config)
+    app.config.update({**QUICK, "SCHEDULER_DATABASE_URL": database_url, **config})
     scheduler.init_app(app, Settings.load({"ENABLE_SCHEDULER": "true", "GRACE": "5"}))
     return app
 

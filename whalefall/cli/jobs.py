@@ -5,6 +5,8 @@ They open the ledger themselves and need no running whalefall; a running schedul
 
 import argparse
 import dataclasses
+import os
+import sys
 from collections.abc import Callable, Mapping
 
 from whalefall.cli import requests
@@ -43,6 +45,9 @@ def _told(answer: Answer) -> int:
 def _office(arguments: argparse.Namespace) -> SchedulerState:
     """The site's ledger, where `serve` has it."""
     view = look(requests.of(arguments))
+    # `run` checks its arguments against the job's function; importing it must not start a scheduler here.
+    os.environ["ENABLE_SCHEDULER"] = "false"
+    sys.path.insert(0, str(requests.here()))
     make_data_dir(view.data_dir)
     return commands.office(dataclasses.replace(view.settings, data_dir=str(view.data_dir), run_dir=str(view.run_dir)))
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from whalefall.scheduler.clocks import elapsed_s, name_this_thread
 from whalefall.scheduler.errors import Deposed, LedgerUnavailable
 from whalefall.scheduler.executors import Courier, Executor
+from whalefall.scheduler.holders import is_certainly_dead
 from whalefall.scheduler.keeper import Keeper
 from whalefall.scheduler.ledger import Ledger
 from whalefall.scheduler.ledger.records import Peek, Tenure
@@ -106,6 +107,7 @@ class Loop:
         if tenure.term != self._term_seen:
             self._reconcile()
             self._term_seen = tenure.term
+            self._swept_s = 0.0  # whom we succeed may have left something
         self._sweep_if_due(tenure)
         peek = self._ledger.peek(self._holder)
         if peek.cancels and self._keeper is not None:
@@ -155,7 +157,7 @@ class Loop:
     def _sweep_if_due(self, tenure: Tenure) -> None:
         if elapsed_s() - self._swept_s < self._tuning.sweep_every_s:
             return
-        for run_id, state in self._ledger.sweep(tenure):
+        for run_id, state in self._ledger.sweep(tenure, is_certainly_dead):
             _log.warning("run %s lost its runner; it is %s now", run_id, state)
         self._swept_s = elapsed_s()
 

@@ -1,11 +1,9 @@
 """A running scheduler: keeper, loop, scribe and executors of one app, started and stopped together."""
 
 import logging
-import os
-import secrets
-import socket
 
 from whalefall.errors import ConfigError
+from whalefall.scheduler import holders
 from whalefall.scheduler.checkpoints import Checkpoints
 from whalefall.scheduler.clocks import elapsed_s
 from whalefall.scheduler.executors import Courier, Executor
@@ -25,17 +23,12 @@ _END_S = 1.0  # for killed processes to be gone
 _log = logging.getLogger("whalefall.scheduler")
 
 
-def holder_name() -> str:
-    """Host, pid and chance: a hostname alone is shared by what was restarted, and by containers."""
-    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
-
-
 class Runtime:
     """What `start` makes and `stop` ends."""
 
     def __init__(self, state: SchedulerState, checkpoints: Checkpoints) -> None:
         ledger, tuning = state.ledger, state.tuning
-        self.holder = holder_name()
+        self.holder = holders.name()
         self.roster = Roster()
         self._state = state
         self._ledger = ledger

@@ -39,6 +39,11 @@ def _nothing(step: str) -> None:
     """The default of `reached`: tests put a process's death here."""
 
 
+def _unknown(holder: str) -> bool:
+    """Nobody is known to be dead."""
+    return False
+
+
 class Ledger:
     """One database. Safe to use from many threads; the schema is brought up to date at the first use."""
 
@@ -82,12 +87,18 @@ class Ledger:
         with self.reading() as connection:
             return leases.read(connection)
 
-    def take_lease(self, holder: str, ttl_s: float) -> Tenure | None:
-        """Only writes if the lease looks free, so that standbys do not queue for the leader's row."""
+    def take_lease(self, holder: str, ttl_s: float, is_dead: Callable[[str], bool] = _unknown) -> Tenure | None:
+        """Only writes if the lease looks free, so that standbys do not queue for the leader's row.
+
+        `is_dead` may know of a holder that it is certainly gone: then its lease need not run out.
+        """
         lease = self.lease()
-        if lease is not None and lease.alive and lease.holder != holder:
+        orphan = lease is not None and lease.alive and lease.holder != holder and is_dead(lease.holder)
+        if lease is not None and lease.alive and lease.holder != holder and not orphan:
             return None
         with self.writing() as connection:
+            if orphan and lease is not None:
+                leases.give_back(connection, Tenure(lease.holder, lease.term))
             return self._led(connection, holder, leases.take(connection, holder, ttl_s), lease)
 
     def seize_lease(self, holder: str, ttl_s: float) -> Tenure:
@@ -145,9 +156,9 @@ class Ledger:
         with self.writing() as connection:
             return runs.claim_one(connection, run_id, holder, lease_s)
 
-    def sweep(self, tenure: Tenure) -> list[tuple[str, RunState]]:
+    def sweep(self, tenure: Tenure, is_dead: Callable[[str], bool] = _unknown) -> list[tuple[str, RunState]]:
         with self.writing() as connection:
-            return runs.sweep(connection, tenure)
+            return runs.sweep(connection, tenure, is_dead)
 
     def reconcile(self, code: Code) -> Reconciled:
         with self.writing() as connection:

@@ -5,7 +5,7 @@ run since, the write touches no row and the result is dropped: that is the fence
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -175,9 +175,14 @@ def hand_back(connection: Connection, holder: str, run_ids: Sequence[str], why: 
     return [_after_crash(connection, row, why) for row in connection.execute(locked_run(query)).mappings()]
 
 
-def sweep(connection: Connection, tenure: Tenure) -> list[tuple[str, RunState]]:
-    """Ends or re-queues the runs whose runner has gone silent. Raises Deposed."""
+def sweep(connection: Connection, tenure: Tenure, is_dead: Callable[[str], bool]) -> list[tuple[str, RunState]]:
+    """Ends or re-queues the runs whose runner has gone silent, or is known to be dead. Raises Deposed."""
     leases.prove(connection, tenure)
+    runners = connection.execute(select(run.c.claimed_by).distinct().where(run.c.state == RunState.RUNNING)).scalars()
+    dead = [runner for runner in runners if is_dead(runner)]
+    if dead:
+        orphaned = (run.c.state == RunState.RUNNING, run.c.claimed_by.in_(dead))
+        connection.execute(update(run).where(*orphaned).values(lease_until=clock_after(-1)))
     query = _with_job().where(run.c.state == RunState.RUNNING, run.c.lease_until < clock()).limit(500)
     swept = []
     for row in connection.execute(locked_run(query)).mappings().all():
