@@ -20,7 +20,7 @@ if os.environ.get("WHALEFALL_LIFE") and os.environ.get("RUN_DIR"):  # several pr
 
 # The variable decides at this import, so it comes after.
 from flask import Blueprint, Flask, Response, current_app, g, request
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest, values
 from prometheus_client import Counter as CounterMetric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -38,6 +38,8 @@ from whalefall.scheduler.ledger import overview
 WINDOW = timedelta(hours=1)
 JOBS_MAX = 1_000  # that have series of their own, by id; beyond, the counts must do
 DEAD_FILES_MAX = 64  # files of workers that are gone; beyond it their counts are forgotten, which looks like a restart
+# False when the application imported prometheus_client before us and the variable: then each process counts alone.
+_IS_SHARED = values.ValueClass.__name__ == "MmapedValue"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 
 _registry = CollectorRegistry()
@@ -82,7 +84,8 @@ def _count(response: Response) -> Response:
 def metrics() -> Response:
     """The scrape."""
     registry = _registry
-    if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
+    if directory and _IS_SHARED:
         _forget_the_dead(Path(directory))
         registry = CollectorRegistry()
         MultiProcessCollector(registry, directory)  # type: ignore[no-untyped-call]  # it ships no types for this

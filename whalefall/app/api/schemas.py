@@ -12,7 +12,7 @@ TEXT_MAX = 500  # a reason that a person types
 class Schema(marshmallow.Schema):
     """Never changed once it is made, so its copy is itself.
 
-    flask-smorest copies all that an operation says at each of its decorators; real copies were 20 MB in each worker.
+    flask-smorest copies all that an operation says at each of its decorators; real copies were 10 MB in each worker.
     """
 
     def __deepcopy__(self, _memo: dict[int, object]) -> Self:

@@ -155,6 +155,7 @@ async function send(form, button) {
     const answer = await fetch(form.action, {
       method: "POST",
       body,
+      signal: AbortSignal.timeout(30000), // the scheduler's socket is held while it restarts, so a request may wait
       headers: { Accept: "application/json", "X-CSRFToken": document.querySelector("meta[name=csrf-token]").content },
     });
     const said = await answer.json();
