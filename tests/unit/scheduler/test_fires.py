@@ -247,3 +247,17 @@ def test_looking_often_or_seldom_runs_the_same_instants_on_time(catch_up: str) -
         ran += minutes(plan.rows)
         cursor = plan.next_fire_at or cursor
     assert ran == list(range(10))
+
+
+def test_a_clock_that_is_stepped_back_fires_nothing_again() -> None:
+    plan = plan_fires(due(), NOON)
+    assert plan.next_fire_at is not None
+    for back in (timedelta(seconds=1), timedelta(hours=1), timedelta(days=400)):
+        again = plan_fires(due(cursor=plan.next_fire_at), NOON - back)
+        assert again == FirePlan((), plan.next_fire_at)
+
+
+def test_a_clock_that_jumps_forward_fires_early_and_once() -> None:
+    jumped = plan_fires(due(catch_up="all"), NOON + 2 * MINUTE)
+    assert jumped.next_fire_at == NOON + 3 * MINUTE
+    assert plan_fires(due(catch_up="all", cursor=jumped.next_fire_at), NOON + MINUTE).rows == ()
