@@ -655,3 +655,87 @@ def test_a_failed_services_socket_refuses_at_once_and_works_again_when_it_is_bac
         gate.write_text("open")
         supervised.until_ready()
         assert get(port) == supervised.rows()["web.1"]["pid"]
+
+
+def test_several_requests_at_once_leave_no_generation_behind(tmp_path: Path) -> None:
+    port = free_port()
+    probe = Probe("tcp", address=f"127.0.0.1:{port}")
+    web = instance("web", SERVER, tmp_path, listeners=("web",), ready=probe, replace="start_first")
+    with Supervised(tmp_path, web, listeners=(Listener("web", f"127.0.0.1:{port}"),)) as supervised:
+        supervised.until_ready()
+        peers = []
+        os.kill(supervised.pid, signal.SIGSTOP)  # so that all of them are read in one turn
+        for _ in range(5):
+            peer = socket.socket(socket.AF_UNIX)
+            peer.connect(str(supervised.control_path()))
+            peer.sendall(b'{"command":"restart","target":"web.1"}\n')
+            peers.append(peer)
+        os.kill(supervised.pid, signal.SIGCONT)
+        for peer in peers:
+            assert b"accepted" in peer.recv(4_096)
+            peer.close()
+        supervised.until(
+            lambda rows: rows["web.1"]["state"] == "ready" and not rows["web.1"]["replacing"], "it has settled"
+        )
+        supervised.until(lambda rows: rows["web.1"]["draining"] == 0, "the generations in between are gone")
+        ours = psutil.Process(supervised.pid)
+        wait_until(lambda: len(ours.children()) == 2, "one generation and the guardian are left")
+        assert supervised.stop() == 0
+
+
+def test_running_out_of_descriptors_ends_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    live = Probe("tcp", address=f"127.0.0.1:{port}", period_s=0.1, timeout_s=1, failures=1_000_000)
+    policy = RestartPolicy(first_s=0.05, max_s=0.1, crashes=100_000, early_crashes=100_000)
+    web = instance("web", SERVER, tmp_path, listeners=("web",), ready=live, live=live, restart=policy)
+    with Supervised(tmp_path, web, listeners=(Listener("web", f"127.0.0.1:{port}"),)) as supervised:
+        supervised.until_ready()
+        ours = psutil.Process(supervised.pid)
+        before = ours.rlimit(psutil.RLIMIT_NOFILE)
+        ours.rlimit(psutil.RLIMIT_NOFILE, (4, before[1]))
+        pid = get(port)
+        os.kill(pid, signal.SIGKILL)
+        supervised.until_said("could not be started: [Errno 24] Too many open files")
+        ours.rlimit(psutil.RLIMIT_NOFILE, before)
+        supervised.until(lambda rows: rows and rows["web.1"]["state"] == "ready", "it is back")
+        assert supervised.stop() == 0
+
+
+def test_a_failed_services_listener_can_be_moved_by_a_reload(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from whalefall.plan import Command, plan_to_json
+
+    policy = RestartPolicy(first_s=0.01, max_s=0.01, on_give_up="stop")
+    broken = instance(
+        "web", python("raise SystemExit(1)"), tmp_path, listeners=("web",), ready=Probe("http"), restart=policy
+    )
+    planner = Command(("cat", str(tmp_path / "next.json")), str(tmp_path), {"PATH": os.environ["PATH"]})
+    old, new = free_port(), free_port()
+    other = instance("other", SLEEPER, tmp_path)
+    listeners = (Listener("web", f"127.0.0.1:{old}"),)
+    with Supervised(tmp_path, broken, other, listeners=listeners, replan=planner) as supervised:
+        supervised.until(lambda rows: rows and rows["web.1"]["state"] == "failed", "it has failed")
+        probe = Probe("tcp", address=f"127.0.0.1:{new}")
+        good = replace(broken, command=replace(broken.command, argv=SERVER), ready=probe)
+        plan = replace(supervised.plan, instances=(good, other), listeners=(Listener("web", f"127.0.0.1:{new}"),))
+        (tmp_path / "next.json").write_text(plan_to_json(plan))
+        supervised.ask("reload")
+        supervised.until_ready("web.1", "other.1")
+        assert get(new) == supervised.rows()["web.1"]["pid"]
+        assert supervised.stop() == 0
+
+
+def test_followers_that_go_away_are_forgotten(tmp_path: Path) -> None:
+    from whalefall.control.client import stream
+    from whalefall.control.protocol import Request
+
+    counter = python("import time\nfor i in range(10**9):\n print('line', i, flush=True); time.sleep(0.001)")
+    with Supervised(tmp_path, instance("web", counter, tmp_path)) as supervised:
+        supervised.until_said("line 3")
+        for _ in range(20):
+            followed = stream(supervised.run_dir, Request("logs", "web", follow=True, lines=1), timeout_s=20)
+            assert next(followed)["name"] == "web.1"
+            followed.close()
+        ours = psutil.Process(supervised.pid)
+        wait_until(lambda: len(ours.net_connections("unix")) <= 4, "their connections are closed")

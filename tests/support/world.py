@@ -263,6 +263,8 @@ class World:
         if isinstance(deed, PlanChanged):
             self.plan = deed.plan
         self.queue.append(deed)
+        if self.pick(4) == 1:  # two people at once: nothing is worked off between their requests
+            self.queue.append(InstanceRestartRequested(name))
         self._settle()
 
     # What must never be.

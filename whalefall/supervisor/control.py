@@ -70,6 +70,7 @@ class Control:
     listener: socket.socket | None = None
     path: Path | None = None
     connections: dict[int, Connection] = field(default_factory=dict)
+    closed: list[Callable[[Connection], None]] = field(default_factory=list)  # who else knows a connection
 
     def listen(self, run_dir: Path) -> None:
         """Raises ConfigError when another whalefall answers there."""
@@ -164,6 +165,8 @@ class Control:
     def _close(self, connection: Connection) -> None:
         number = connection.socket.fileno()
         self.connections.pop(number, None)
+        for forget in self.closed:
+            forget(connection)
         with contextlib.suppress(KeyError, ValueError):
             self.selector.unregister(connection.socket)
         connection.socket.close()

@@ -41,6 +41,7 @@ _LAST_LINE_SHOWN = 200  # characters; the whole line is in the log and in the do
 _SIGNAL_KEY = ("signal", "")
 _STOP_SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "SIGINT"}
 _EVENTS_KEPT = 1_000  # for `events`; a sentence each
+_LAST_KILL_S = 3.0  # how long what was killed may take to vanish; a process in state D takes for ever
 _LAST_WORDS_S = 1.0  # how long a reader may take to accept our last lines before we leave
 
 
@@ -101,6 +102,8 @@ class Loop:
                 bound.close()
             raise
         for name in [name for name in self.sockets if name in fresh or name not in wanted]:
+            for hook in self.after_turn:
+                hook.listener_closes(name)
             self.sockets.pop(name).close()  # a generation that still serves on it has its own descriptor
         self.sockets |= fresh
         self.addresses = {name: listener.address for name, listener in wanted.items()}
@@ -140,11 +143,14 @@ class Loop:
                     hook.readable(kind, name)
 
     def _close_source(self, source: object, key: tuple[str, str], error: Exception) -> None:
-        """Not looked at again, or the loop would spin on it."""
-        with contextlib.suppress(KeyError, ValueError):
-            self.selector.unregister(source)  # type: ignore[arg-type]  # it came out of this selector
-        text = f"a defect in whalefall: {key[0]} {key[1]} raised {type(error).__name__}: {error}; it is no longer read"
-        self.tell(do.Report(text, level="error"))
+        """Not looked at again, or the loop would spin on it; but without signals and control PID 1 would be deaf."""
+        if key[0] not in ("signal", "control"):
+            with contextlib.suppress(KeyError, ValueError):
+                self.selector.unregister(source)  # type: ignore[arg-type]  # it came out of this selector
+        self._tell_defect(f"{key[0]} {key[1]}".strip(), error)
+
+    def _tell_defect(self, where: str, error: Exception) -> None:
+        self.tell(do.Report(f"a defect in whalefall: {where} raised {type(error).__name__}: {error}", level="error"))
 
     def _timeout(self) -> float | None:
         times = [self.engine.next_deadline(), self.output.sink.next_deadline()]
@@ -182,7 +188,10 @@ class Loop:
                     self.output.drain(life)
             self.queue.append(exited)
             for hook in self.after_turn:
-                hook.reaped(exited)
+                try:
+                    hook.reaped(exited)
+                except Exception as error:  # noqa: BLE001 - the border: reaping goes on whatever a hook does
+                    self._tell_defect("reaping", error)
 
     def _work_off(self) -> None:
         """Events until there are none; then see which trees have emptied, which may make new ones."""
@@ -208,7 +217,8 @@ class Loop:
         for action in actions:
             match action:
                 case do.Spawn(life=life, instance=instance):
-                    self.queue.append(self._spawn(life, instance))
+                    # In front of everything: the engine may count on it that no request comes between.
+                    self.queue.appendleft(self._spawn(life, instance))
                 case do.Signal(pid=pid, signal=name):
                     trees.send([pid], signal.Signals[f"SIG{name}"])
                 case do.SignalTree(life=life, signal=name):
@@ -360,16 +370,25 @@ class Loop:
 
     def _end_what_is_left(self) -> None:
         """Orphans that nothing tied to a service, then our last words."""
-        while left := trees.everything():
+        until = clock.now() + _LAST_KILL_S
+        while (left := trees.everything()) and clock.now() < until:
             trees.send(left, signal.SIGKILL)
-            os.waitid(os.P_ALL, 0, os.WEXITED)
-        for _ in children.reap():
-            pass
+            self._await_a_death(until)
+        if left:
+            self.output.say(f"left behind, because they did not die of SIGKILL: {', '.join(map(str, sorted(left)))}")
         until = clock.now() + _LAST_WORDS_S
         while self.output.sink.queue and clock.now() < until:
             for key, _ in self.selector.select(until - clock.now()):
                 if key.data == sink.KEY:
                     self.output.sink.flush(clock.now())
+
+    def _await_a_death(self, until: float) -> None:
+        for _ in children.reap():
+            return
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self.signals.fileno(), selectors.EVENT_READ)
+            waiting.select(max(0.0, until - clock.now()))
+        self.signals.take()
 
 
 class AfterTurn:
@@ -387,6 +406,9 @@ class AfterTurn:
 
     def time_has_come(self, now: float) -> None:
         """Once a turn, with the present moment."""
+
+    def listener_closes(self, name: str) -> None:
+        """The listener of this name is about to be closed; its descriptor's number will mean something else."""
 
     def turn_ended(self) -> None:
         """All events of the turn are worked off."""

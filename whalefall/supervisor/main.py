@@ -53,15 +53,10 @@ def supervise(plan: Plan) -> int:
     loop.dossiers = Dossiers(plan.crash_dir)
     reload = Reload(loop, plan)
     requests = Requests(loop, reload)
+    requests.control.listen(run_dir)  # first, because a second whalefall on this directory ends here
     manager = ServiceManager(loop, os.environ, run_dir)
     reload.before, reload.after = manager.reloading, manager.reloaded
-    loop.after_turn += [
-        Refusal(loop),
-        manager,
-        reload,
-        requests,
-    ]  # in this order, so that a reload's answer leaves in the same turn
-    requests.control.listen(run_dir)
+    loop.after_turn += [Refusal(loop), manager, reload, requests]  # a reload's answer leaves in the same turn
     try:
         loop.bind(plan)
         for note in plan.notes:

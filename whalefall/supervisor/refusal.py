@@ -15,16 +15,20 @@ from whalefall.supervisor.loop import AfterTurn, Loop
 class Refusal(AfterTurn):
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self.refusing: dict[str, int] = {}  # listener → the descriptor that is registered
+        self.refusing: set[str] = set()  # listeners that are in the selector
 
     def turn_ended(self) -> None:
         wanted = self._of_failed_services()
-        for name in [name for name in self.refusing if name not in wanted or self._fd(name) != self.refusing[name]]:
-            with contextlib.suppress(KeyError, ValueError):
-                self.loop.selector.unregister(self.refusing.pop(name))
-        for name in wanted - self.refusing.keys():
-            self.refusing[name] = self._fd(name)
-            self.loop.selector.register(self.refusing[name], selectors.EVENT_READ, ("refuse", name))
+        for name in [name for name in self.refusing if name not in wanted]:
+            self.listener_closes(name)
+        for name in wanted - self.refusing:
+            self.refusing.add(name)
+            self.loop.selector.register(self.loop.sockets[name], selectors.EVENT_READ, ("refuse", name))
+
+    def listener_closes(self, name: str) -> None:
+        if name in self.refusing:
+            self.refusing.remove(name)
+            self.loop.selector.unregister(self.loop.sockets[name])
 
     def readable(self, kind: str, name: object) -> None:
         if kind == "refuse" and isinstance(name, str) and name in self.refusing:
@@ -39,7 +43,3 @@ class Refusal(AfterTurn):
         failed = {name for slot in slots if slot.state is State.FAILED for name in slot.instance.listeners}
         used = {name for slot in slots if slot.state is not State.FAILED for name in slot.instance.listeners}
         return (failed - used) & self.loop.sockets.keys()
-
-    def _fd(self, name: str) -> int:
-        listening = self.loop.sockets.get(name)
-        return -1 if listening is None else listening.fileno()

@@ -94,7 +94,11 @@ class Reload(AfterTurn):
         if self.plan.replan is None:
             self._refuse("this Plan does not say how to make the next one")
             return
-        self.read, write = os.pipe2(os.O_CLOEXEC)
+        try:
+            self.read, write = os.pipe2(os.O_CLOEXEC)
+        except OSError as error:
+            self._refuse(f"cannot make a pipe: {error.strerror}")
+            return
         try:
             self.pid = spawn(self._command(self.plan.replan), Handed(output=write), {}, death_signal=signal.SIGKILL)
         except SpawnError as error:

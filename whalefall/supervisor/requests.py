@@ -1,5 +1,6 @@
 """What the control socket may ask: requests → events for the engine, states → replies. No socket in here."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,7 @@ class Requests(AfterTurn):
         self.loop, self.reload = loop, reload
         loop.listeners_to_events.append(self._pass_on_event)
         self.control = Control(loop.selector, self.handle)
+        self.control.closed.append(self._forget)
         self.started_at, self.started = clock.wall(), clock.now()
         self.verbs: dict[str, Callable[[Request, Connection], None]] = {
             "status": self._status,
@@ -53,8 +55,11 @@ class Requests(AfterTurn):
             self.control.accept()
         elif kind == "connection" and isinstance(name, int):
             self.control.proceed(name)
-            if not any(connection.streaming for connection in self.control.connections.values()):
-                self.loop.output.followers.clear()
+
+    def _forget(self, connection: Connection) -> None:
+        """A follower that has gone must not go on collecting lines."""
+        with contextlib.suppress(ValueError):
+            self.loop.output.followers.remove(connection)
 
     def turn_ended(self) -> None:
         self.control.flush_all()

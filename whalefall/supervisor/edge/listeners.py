@@ -20,6 +20,8 @@ def bind(listener: Listener) -> socket.socket:
         return _bind_tcp(listener)
     except OSError as error:
         raise ConfigError(_sentence(listener, error)) from None
+    except (ValueError, OverflowError) as error:  # a port beyond 65535, a host that is no address
+        raise ConfigError(f"cannot listen on {listener.address} ({listener.name}): {error}.") from None
 
 
 def parse(address: str) -> tuple[socket.AddressFamily, str | tuple[str, int]]:

@@ -26,11 +26,18 @@ class Probes:
     def ask(self, life: str, probe: Probe, address: str, command: Command) -> list[Event]:
         """Starts asking; an answer that is known at once is returned."""
         self.drop(life)
-        if probe.kind == "exec":
-            return self._run(life, probe, command)
-        question = _Question(life, probe, address, self.selector)
-        self.asked[life] = question
-        return self._finish_if_known(life, question.connect())
+        try:
+            if probe.kind == "exec":
+                return self._run(life, probe, command)
+            question = _Question(life, probe, address, self.selector)
+            self.asked[life] = question
+            return self._finish_if_known(life, question.connect())
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # out of descriptors, or an address that is none: an answer like any other
+            self.drop(life)
+            return [ProbeFailed(life, f"cannot ask {address}: {error}")]
 
     def drop(self, life: str) -> None:
         question = self.asked.pop(life, None)

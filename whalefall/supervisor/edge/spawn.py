@@ -39,10 +39,18 @@ class SpawnError(Exception):
 
 
 def spawn(command: Command, handed: Handed, extra_env: dict[str, str], death_signal: int) -> int:
-    """The pid of the new leader. Raises SpawnError; then nothing is left running."""
-    read, write = os.pipe2(os.O_CLOEXEC)
+    """The pid of the new leader. Raises SpawnError; then nothing is left running or open."""
+    try:
+        read, write = os.pipe2(os.O_CLOEXEC)
+    except OSError as error:
+        raise SpawnError(f"cannot make a pipe: {error.strerror}") from None
     parent = os.getpid()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:  # fork(2): EAGAIN at a limit of processes, ENOMEM
+        os.close(read)
+        os.close(write)
+        raise SpawnError(f"cannot fork: {error.strerror}") from None
     if pid == 0:
         _become(command, handed, extra_env, death_signal, parent, write)
     os.close(write)
