@@ -6,7 +6,7 @@ foreman counts over the whole Procfile, so that a port does not depend on what e
 is selected). The front, which the world talks to, always has the base port: it swaps its index with the first type.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from whalefall.errors import ConfigError, UsageError
 from whalefall.planner.options import nearest
@@ -16,8 +16,11 @@ COUNT_MAX = STEP  # more instances of a type would run into the next type's port
 PORT_MAX = 65_535
 
 
-def counts(text: str, names: Sequence[str]) -> dict[str, int]:
-    """`web=2,worker=0` as a number per process type; `all=N` sets those that are not named (foreman). Default: 1."""
+def counts(text: str, names: Sequence[str], usual: Mapping[str, int] | None = None) -> dict[str, int]:
+    """`web=2,worker=0` as a number per process type; `all=N` sets those that are not named (foreman).
+
+    `usual` is what holds where the text says nothing; else one.
+    """
     asked: dict[str, int] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, number = (word.strip() for word in part.partition("="))
@@ -30,8 +33,9 @@ def counts(text: str, names: Sequence[str]) -> dict[str, int]:
         if name in asked:
             raise UsageError(f"-c {text}: '{name}' stands in it twice. Remove one.")
         asked[name] = int(number)
-    default = asked.pop("all", 1)
-    return {name: asked.get(name, default) for name in names}
+    if "all" in asked:
+        return {name: asked.get(name, asked["all"]) for name in names}
+    return {name: asked.get(name, (usual or {}).get(name, 1)) for name in names}
 
 
 def scaled(text: str, over: str) -> str:

@@ -1,31 +1,29 @@
 """What do `[tool.whalefall]` of pyproject.toml, or whalefall.toml, say? Two tables of keys, and one reader of both.
 
 A key is one row in TOP or SERVICE: its name, how its value is checked, and what it is for. `docs/reference/options.md`
-is held to these tables by a test. An unknown key is refused with the nearest known one: a typo must not be a default.
+and the JSON schema beside it are held to these tables by tests. An unknown key is refused with the nearest known one: a
+typo must not be a default.
 """
 
 import dataclasses
 import difflib
-import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from whalefall.errors import ConfigError
 from whalefall.plan import Dependency
-from whalefall.settings import parse_address
-
-SIGNALS = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH", "KILL")
+from whalefall.planner import values
+from whalefall.planner.values import Kind
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Option:
-    """One key. `read` answers with the checked value, or raises ValueError saying what to write instead."""
+    """One key."""
 
     key: str
-    read: Callable[[Any], Any]
-    kind: str
+    kind: Kind
     purpose: str
 
 
@@ -35,12 +33,28 @@ class ServiceOptions:
 
     listen: tuple[str, ...] = ()
     ready: str | None = None
+    start_timeout: float | None = None
+    live: str | None = None
+    live_period: float | None = None
+    live_timeout: float | None = None
+    live_failures: int | None = None
     after: tuple[Dependency, ...] | None = None
+    run_once: bool | None = None
+    instances: int | None = None
     stop_signal: str | None = None
     grace: float | None = None
     orphans: Literal["kill", "drain"] | None = None
+    restart_first: float | None = None
+    restart_max: float | None = None
+    early_crashes: int | None = None
+    early_window: float | None = None
+    crashes: int | None = None
+    crash_window: float | None = None
     on_give_up: Literal["exit", "degrade", "stop"] | None = None
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    user: str = ""
+    umask: int | None = None
+    limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,118 +74,36 @@ class Options:
         return f"{self.path}: [{_prefix(self.path)}services.{service}] {key}".strip()
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("write a text in quotes")
-    return value
-
-
-def _choice(*words: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or value not in words:
-            near = difflib.get_close_matches(str(value), words, 1)
-            raise ValueError(f"write one of {', '.join(words)}" + (f"; did you mean '{near[0]}'?" if near else ""))
-        return value
-
-    return read
-
-
-def _signal(value: Any) -> str:
-    name = value.upper().removeprefix("SIG") if isinstance(value, str) else ""
-    if name not in SIGNALS:
-        raise ValueError(f"write one of {', '.join(SIGNALS)}")
-    return name
-
-
-def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 3600:
-        raise ValueError("write a number of seconds, more than 0 and at most 3600")
-    return float(value)
-
-
-def _ready(value: Any) -> str:
-    if isinstance(value, str) and (value in ("tcp", "none") or re.fullmatch(r"/[!-~]*", value)):
-        return value
-    raise ValueError('write a path to ask for by HTTP, as in "/health", or "tcp" or "none"')
-
-
-def _list(value: Any) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError('write a list of texts, as in ["web"]')
-    return value
-
-
-def _listen(value: Any) -> tuple[str, ...]:
-    addresses = tuple(parse_address(item) for item in _list(value))
-    if len(set(addresses)) != len(addresses):
-        raise ValueError("the same address stands in it twice; remove one")
-    return addresses
-
-
-def _after(value: Any) -> tuple[Dependency, ...]:
-    return tuple(_dependency(item) for item in _list(value))
-
-
-def _dependency(text: str) -> Dependency:
-    service, _, until = text.partition(":")
-    match until or "ready":
-        case "started":
-            return Dependency(service, "started")
-        case "ready":
-            return Dependency(service, "ready")
-        case "finished":
-            return Dependency(service, "finished")
-        case _:
-            raise ValueError(
-                f"'{text}' ends with no known state; write SERVICE, or SERVICE:started, :ready or :finished"
-            )
-
-
-def _environment(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise ValueError('write a table of texts, as in { NAME = "value" }')  # noqa: TRY004 - see Option.read
-    for name, text in value.items():
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ValueError(f"{name!r} is no name of a variable; use letters, digits and _ only")
-        if not isinstance(text, str) or "\0" in text:
-            raise ValueError(f"{name} must be a text in quotes")
-    return value
-
-
-def _table(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError("write it as tables, one per process type")  # noqa: TRY004 - see Option.read
-    return value
-
-
 TOP = (
-    Option("app", _text, "text", "The WSGI application as module:callable; `serve APP` and WHALEFALL_APP win over it."),
-    Option("services", _table, "table", "One table per process type of the Procfile, with the keys below."),
+    Option("app", values.TEXT, "The WSGI application as module:callable; `serve APP` and WHALEFALL_APP win over it."),
+    Option("services", values.TABLE, "One table per process type of the Procfile, with the keys below."),
 )
 
 SERVICE = (
-    Option("listen", _listen, "list of addresses", "Sockets that the supervisor holds open and passes to every start."),
-    Option(
-        "ready",
-        _ready,
-        '"/path", "tcp" or "none"',
-        "How to tell that it is ready: an answer below 400, or a connection.",
-    ),
-    Option(
-        "after", _after, "list of services", "Starts behind these: SERVICE (ready), SERVICE:started, SERVICE:finished."
-    ),
-    Option("stop_signal", _signal, "name of a signal", "What asks it to stop."),
-    Option("grace", _seconds, "seconds", "How long it may take to stop; then its whole tree is killed."),
-    Option(
-        "orphans", _choice("kill", "drain"), '"kill" or "drain"', "What becomes of its children when it dies itself."
-    ),
-    Option(
-        "on_give_up",
-        _choice("exit", "degrade", "stop"),
-        '"exit", "degrade" or "stop"',
-        "What happens when it keeps crashing.",
-    ),
-    Option("env", _environment, "table of texts", "Variables for this service alone; they win over the environment."),
+    Option("listen", values.ADDRESSES, "Sockets that the supervisor holds open and passes to every start."),
+    Option("ready", values.PROBE, "How to tell that it is ready: an answer below 400, or a connection."),
+    Option("start_timeout", values.SECONDS, "How long it may take to become ready; then it counts as crashed."),
+    Option("live", values.PROBE, "What is asked for ever; when it fails, the service is restarted."),
+    Option("live_period", values.SECONDS, "How often `live` is asked."),
+    Option("live_timeout", values.SECONDS, "How long an answer to `live` may take."),
+    Option("live_failures", values.count(1, 100), "How many failures of `live` in a row restart it."),
+    Option("after", values.SERVICES, "Starts behind these: SERVICE (ready), SERVICE:started, SERVICE:finished."),
+    Option("run_once", values.FLAG, "It shall end by itself, with 0, and is not started again."),
+    Option("instances", values.count(0, values.INSTANCES_MAX), "How many of it run; -c on the command line wins."),
+    Option("stop_signal", values.SIGNAL, "What asks it to stop."),
+    Option("grace", values.SECONDS, "How long it may take to stop; then its whole tree is killed."),
+    Option("orphans", values.choice("kill", "drain"), "What becomes of its children when it dies itself."),
+    Option("restart_first", values.SECONDS, "The first pause; the very first restart comes at once."),
+    Option("restart_max", values.SECONDS, "The longest pause; each is twice the one before, with jitter."),
+    Option("early_crashes", values.count(1, values.CRASHES_MAX), "So many crashes before it was ready are too many."),
+    Option("early_window", values.SECONDS, "The time within which `early_crashes` are counted."),
+    Option("crashes", values.count(1, values.CRASHES_MAX), "So many crashes of any kind are too many."),
+    Option("crash_window", values.SECONDS, "The time within which `crashes` are counted."),
+    Option("on_give_up", values.choice("exit", "degrade", "stop"), "What happens when it keeps crashing."),
+    Option("env", values.VARIABLES, "Variables for this service alone; they win over the environment."),
+    Option("user", values.TEXT, "Whom it runs as, by name; only root can give it another than its own."),
+    Option("umask", values.UMASK, "Which permissions its new files do not get."),
+    Option("limits", values.LIMITS_TABLE, "Its resource limits, by the names of setrlimit(2)."),
 )
 
 
@@ -210,6 +142,11 @@ def check_names(options: Options, known: Iterable[str]) -> None:
             raise ConfigError(f"{options.where(name)}: the Procfile has no '{name}'. {nearest(name, names)}")
 
 
+def instances(options: Options) -> dict[str, int]:
+    """How many instances the file wants, for the services of which it says so."""
+    return {name: each.instances for name, each in options.services.items() if each.instances is not None}
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`Did you mean 'ready'?`, or the whole list when nothing is near."""
     words = list(known)
@@ -219,15 +156,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def _read_table(rows: tuple[Option, ...], table: Mapping[str, Any], path: str, where: str) -> dict[str, Any]:
     known = {row.key: row for row in rows}
-    values = {}
+    found = {}
     for key, value in table.items():
         if key not in known:
             raise ConfigError(f"{path}: {where} has no key '{key}'. {nearest(key, known)}")
         try:
-            values[key] = known[key].read(value)
+            found[key] = known[key].kind.read(value)
         except ValueError as error:
             raise ConfigError(f"{path}: {where} {key} = {value!r} is not understood: {error}.") from None
-    return values
+    return found
 
 
 def _prefix(path: str) -> str:

@@ -1,5 +1,6 @@
 """One process type becomes its instances: environment, command, probe, stop. The last step before the Plan."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Literal
 
 from whalefall.errors import ConfigError
 from whalefall.plan import Command, Dependency, Instance, Probe, RestartPolicy, StopPolicy
-from whalefall.planner import addresses, applications, nginx, roles
+from whalefall.planner import addresses, applications, nginx, privileges, roles
 from whalefall.planner.environment import Environment, is_set, plain, put
 from whalefall.planner.gunicorn import DUMP_SIGNAL, LIVE_PATH, READY_PATH
 from whalefall.planner.layout import Layout
@@ -15,6 +16,7 @@ from whalefall.planner.roles import Role
 from whalefall.planner.world import World
 
 APP_HEALTH = "/api/v1/health/basic"
+START_TIMEOUT_S = 60.0
 LIVE_PERIOD_S = 10.0  # Kubernetes' default; three misses restart
 LIVE_TIMEOUT_S = 5.0  # Kubernetes' 1 s would restart a busy machine's service for being slow
 
@@ -67,16 +69,17 @@ def instance(service: Service, number: int) -> tuple[Instance, Environment, tupl
     made = Instance(
         service=role.name,
         number=number,
-        command=Command(argv, str(world.request.home.absolute()), plain(environment)),
+        command=_command(service, argv, environment),
         listeners=service.held,
         sockets="nginx" if role.role == "nginx" else "listen_fds",
         after=service.after,
         ready=_ready(service, number, plain(environment)),
-        live=_live(service),
-        restart=RestartPolicy(on_give_up=options.on_give_up or ("degrade" if role.role == "scheduler" else "exit")),
+        live=_live(service, number, plain(environment)),
+        start_timeout_s=options.start_timeout or START_TIMEOUT_S,
+        restart=_restart(service),
         stop=_stop(service, side_by_side=side_by_side),
         replace="start_first" if side_by_side else "stop_first",
-        run_once=role.name == "release",
+        run_once=role.name == "release" if options.run_once is None else options.run_once,
         # Beside the ledger, not in the run directory: it must stop a second whalefall on the same data.
         lock=str(world.data_dir / "scheduler.lock") if role.role == "scheduler" else "",
     )
@@ -104,42 +107,97 @@ def _stop(service: Service, *, side_by_side: bool) -> StopPolicy:
     )
 
 
+def _restart(service: Service) -> RestartPolicy:
+    options, default = service.world.options.of(service.role.name), RestartPolicy()
+    first_s = options.restart_first or default.first_s
+    max_s = options.restart_max or max(default.max_s, first_s)
+    if first_s > max_s:
+        where = service.world.options.where(service.role.name, "restart_max")
+        raise ConfigError(f"{where} = {max_s:g} is less than the first pause, {first_s:g}. Raise it.")
+    return RestartPolicy(
+        first_s=first_s,
+        max_s=max_s,
+        early_crashes=options.early_crashes or default.early_crashes,
+        early_window_s=options.early_window or default.early_window_s,
+        crashes=options.crashes or default.crashes,
+        window_s=options.crash_window or default.window_s,
+        on_give_up=options.on_give_up or ("degrade" if service.role.role == "scheduler" else "exit"),
+    )
+
+
 def _ready(service: Service, number: int, environ: Mapping[str, str]) -> Probe | None:
     """How to tell that it is ready.
 
     A connection tells nothing about a socket that we hold ourselves: the kernel accepts for a process that is dead. So
-    the default asks by HTTP where we know a path, and connects only to a port that the process opens itself. Gunicorn
-    and our Nginx are asked on a socket of their own (no address): on a shared one the generation before may answer.
+    the default asks by HTTP where we know a path, and connects only to a port that the process opens itself.
     """
-    world, role, held = service.world, service.role, service.held
-    chosen = world.options.of(role.name).ready
-    own_port = f"127.0.0.1:{service.port(number)}"
-    address = addresses.reachable(service.layout.address(held[0])) if held else own_port
-    if role.ours or (held and roles.is_our_gunicorn(role, environ)):
-        address = ""
-    match chosen:
-        case "none":
-            return None
-        case "tcp":
-            return Probe("tcp", address)
-        case str():
-            return Probe("http", address, chosen)
+    world, role = service.world, service.role
+    address = _asked_at(service, number, environ)
+    if chosen := world.options.of(role.name).ready:
+        return _chosen(chosen, address)
     if role.ours and role.role == "nginx":
         return Probe("http", address, nginx.HEALTH)
     if role.ours:
         return Probe("http", address, READY_PATH if role.app or world.app else APP_HEALTH)
-    if role.role == "web" and not held and role.mentions_port:
-        return Probe("tcp", own_port)
+    if role.role == "web" and not service.held and role.mentions_port:
+        return Probe("tcp", address)
     return None
 
 
-def _live(service: Service) -> Probe | None:
+def _asked_at(service: Service, number: int, environ: Mapping[str, str]) -> str:
+    """Its first socket, else its PORT; "" for one that is asked on a socket of its own.
+
+    Gunicorn and our Nginx are: on a shared socket the generation before may answer.
+    """
+    role, held = service.role, service.held
+    if role.ours or (held and roles.is_our_gunicorn(role, environ)):
+        return ""
+    return addresses.reachable(service.layout.address(held[0])) if held else f"127.0.0.1:{service.port(number)}"
+
+
+def _chosen(word: str, address: str) -> Probe | None:
+    match word:
+        case "none":
+            return None
+        case "tcp":
+            return Probe("tcp", address)
+        case _:
+            return Probe("http", address, word)
+
+
+def _live(service: Service, number: int, environ: Mapping[str, str]) -> Probe | None:
     """Our Gunicorns and our Nginx are asked for ever; of others we do not know what they may take their time for."""
-    role = service.role
-    if not role.ours:
+    role, options = service.role, service.world.options.of(service.role.name)
+    path = options.live or "none"
+    if role.ours and not options.live:
+        path = nginx.HEALTH if role.role == "nginx" else LIVE_PATH
+    probe = _chosen(path, _asked_at(service, number, environ))
+    if probe is None:
+        for key in ("live_period", "live_timeout", "live_failures"):
+            if getattr(options, key) is not None:
+                where = service.world.options.where(role.name, key)
+                raise ConfigError(f"{where}: there is no liveness probe to time. Write what to ask by `live`.")
         return None
-    path = nginx.HEALTH if role.role == "nginx" else LIVE_PATH
-    return Probe("http", "", path, period_s=LIVE_PERIOD_S, timeout_s=LIVE_TIMEOUT_S)
+    return dataclasses.replace(
+        probe,
+        period_s=options.live_period or LIVE_PERIOD_S,
+        timeout_s=options.live_timeout or LIVE_TIMEOUT_S,
+        failures=options.live_failures or probe.failures,
+    )
+
+
+def _command(service: Service, argv: tuple[str, ...], environment: Environment) -> Command:
+    options, where = service.world.options.of(service.role.name), service.world.options.where
+    privileges.check_user(options.user, where(service.role.name, "user"), ours=service.role.ours)
+    privileges.check_limits(options.limits, where(service.role.name, "limits"))
+    return Command(
+        argv,
+        str(service.world.request.home.absolute()),
+        plain(environment),
+        user=options.user,
+        umask=options.umask,
+        limits=options.limits,
+    )
 
 
 def _environment(service: Service, number: int) -> Environment:
@@ -154,6 +212,7 @@ def _environment(service: Service, number: int) -> Environment:
         put(environment, {"SECRET_KEY": service.secret}, "generated")
     if world.app and not is_set(environment, "WHALEFALL_APP"):
         put(environment, {"WHALEFALL_APP": world.app}, f"{world.options.path}: app")
+    put(environment, privileges.home_of(world.options.of(role.name).user), world.options.where(role.name, "user"))
     put(environment, world.options.of(role.name).env, world.options.where(role.name, "env"))
     put(environment, role.line.assignments, role.process.where)
     if role.app:

@@ -111,10 +111,11 @@ def survey(request: Request) -> World:
     names = [role.name for role in roles]
     found = options.read(request.home)
     options.check_names(found, names)
-    counts = formation.counts(request.formation, names)
+    counts = formation.counts(request.formation, names, options.instances(found))
     for role in roles:
         if reason := many_refused(role, counts[role.name]):
-            raise ConfigError(f"-c {reason}")
+            written = counts[role.name] == found.of(role.name).instances
+            raise ConfigError(f"{found.where(role.name, 'instances') + ':' if written else '-c'} {reason}")
     app = _application(view, roles, found)
     binary = nginx.find(view.settings.nginx_binary, plain(view.environment).get("PATH", os.defpath))
     return World(request, view.environment, view.settings, name, roles, counts, found, app, binary)

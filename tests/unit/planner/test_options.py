@@ -25,6 +25,22 @@ grace = 4
 orphans = "drain"
 on_give_up = "degrade"
 env = { MODE = "x" }
+start_timeout = 90
+live = "tcp"
+live_period = 3
+live_timeout = 0.5
+live_failures = 2
+run_once = true
+instances = 4
+restart_first = 1
+restart_max = 20
+early_crashes = 3
+early_window = 30
+crashes = 6
+crash_window = 90
+user = "nobody"
+umask = "027"
+limits = { nofile = 64, core = "unlimited" }
 """
 
 
@@ -41,6 +57,22 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         orphans="drain",
         on_give_up="degrade",
         env={"MODE": "x"},
+        start_timeout=90.0,
+        live="tcp",
+        live_period=3.0,
+        live_timeout=0.5,
+        live_failures=2,
+        run_once=True,
+        instances=4,
+        restart_first=1.0,
+        restart_max=20.0,
+        early_crashes=3,
+        early_window=30.0,
+        crashes=6,
+        crash_window=90.0,
+        user="nobody",
+        umask=0o027,
+        limits={"nofile": 64, "core": -1},
     )
     assert found.of("other") == ServiceOptions()
 
@@ -93,6 +125,16 @@ VALUES = {
     "on_give_up": ("on_give_up", "die", "write one of exit, degrade, stop"),
     "env": ("env", ["A=1"], "write a table of texts"),
     "env with a number": ("env", {"A": 1}, "A must be a text in quotes"),
+    "run_once as a text": ("run_once", "yes", "write true or false"),
+    "too many instances": ("instances", 101, "write a whole number from 0 to 100"),
+    "half an instance": ("instances", 1.5, "write a whole number"),
+    "instances as a boolean": ("instances", True, "write a whole number"),
+    "no crashes": ("crashes", 0, "write a whole number from 1"),
+    "a decimal umask": ("umask", 27, 'write three octal digits in quotes, as in "027"'),
+    "an umask with a 9": ("umask", "099", "write three octal digits"),
+    "limits as a number": ("limits", 4096, "write a table of numbers"),
+    "an unknown limit": ("limits", {"nofiles": 1}, "there is no limit 'nofiles'; did you mean 'nofile'?"),
+    "a negative limit": ("limits", {"nofile": -1}, "nofile must be a whole number"),
     "env with a bad name": ("env", {"A-B": "1"}, "'A-B' is no name of a variable"),
 }
 

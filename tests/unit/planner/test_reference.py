@@ -22,7 +22,7 @@ PLAN = (FOLDER / "plan.md").read_text()
 @pytest.mark.parametrize("row", [*TOP, *SERVICE], ids=lambda row: row.key)
 def test_each_option_has_its_heading_and_its_purpose(row: Option) -> None:
     section = OPTIONS.partition(f"\n### `{row.key}`\n")[2].partition("\n#")[0]
-    assert section.strip().lower().startswith(f"{row.kind}. {row.purpose}".lower())
+    assert section.strip().lower().startswith(f"{row.kind.words}. {row.purpose}".lower())
 
 
 def test_no_option_is_explained_that_is_not_there() -> None:
