@@ -103,7 +103,7 @@ def test_the_composition_sets_only_what_there_is() -> None:
 def test_the_image_sets_only_what_there_is() -> None:
     text = (ROOT / "Dockerfile").read_text().rpartition("\nENV ")[2].partition("\n#")[0]
     names = set(re.findall(r"([A-Z_]+)=", text))
-    assert names - SETTINGS == {"PATH", "PYTHONUNBUFFERED", "XDG_RUNTIME_DIR"}
+    assert names - SETTINGS == {"PATH", "PYTHONUNBUFFERED", "XDG_RUNTIME_DIR", "MALLOC_ARENA_MAX"}
 
 
 def test_the_unit_for_systemd_sets_only_what_there_is() -> None:
