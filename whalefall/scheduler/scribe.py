@@ -6,8 +6,10 @@ A database that is away costs time, not results: endings wait here until they ar
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from whalefall.scheduler.clocks import name_this_thread
+from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.errors import LedgerUnavailable
 from whalefall.scheduler.ledger import Ledger
 from whalefall.scheduler.ledger.records import Ending
@@ -61,8 +63,8 @@ class Scribe:
                 _log.warning("%d endings of runs wait to be written: %s", len(batch), error)
                 pause_s = self._rest(pause_s)
             except Exception:  # noqa: BLE001 - no error may end this thread
-                _log.exception("the endings of runs could not be written; trying again")
-                pause_s = self._rest(pause_s)
+                _log.exception("the endings of runs could not be written together; writing each by itself")
+                pause_s = pause_s if self._write_apart(batch) else self._rest(pause_s)
             else:
                 pause_s = 0.1
 
@@ -87,6 +89,31 @@ class Scribe:
                 )
             self._roster.remove(ending.run_id)
         self._finished()
+
+    def _write_apart(self, batch: list[Ending]) -> bool:
+        """One ending that the database refuses must not keep the others from being recorded; False when it is away."""
+        for ending in batch:
+            try:
+                self._write_or_say_so(ending)
+            except LedgerUnavailable as error:
+                _log.warning("endings of runs wait to be written: %s", error)
+                return False
+            with self._news:
+                self._endings.remove(ending)
+            self._roster.remove(ending.run_id)
+        self._finished()
+        return True
+
+    def _write_or_say_so(self, ending: Ending) -> None:
+        try:
+            self._ledger.finish(self._holder, [ending])
+        except LedgerUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - the border: whatever is wrong with it, the run has ended
+            _log.exception("the result of run %s could not be stored", ending.run_id)
+            why = f"Its result could not be stored ({type(error).__name__}); the scheduler's log has the whole story."
+            plain = replace(ending, state=RunState.FAILED, error=why, output="", progress_text="", retry_in_s=None)
+            self._ledger.finish(self._holder, [plain])
 
     def _ledger_tell(self) -> None:
         news = self._roster.news()

@@ -8,13 +8,27 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Dialect, Double, Select, Table, TypeDecorator, cast
+from sqlalchemy import Connection, DateTime, Dialect, Double, Select, Table, Text, TypeDecorator, cast
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 Insert = postgresql.Insert | sqlite.Insert
+
+
+class Words(TypeDecorator[str]):
+    """Text that both databases can store, whatever a job printed or raised.
+
+    PostgreSQL's text has no NUL, and no encoder takes the lone surrogates that os.listdir(3) gives for file names that
+    are not UTF-8. One such character must not keep the end of a run, and of all in its batch, from being recorded.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 class Instant(TypeDecorator[datetime]):

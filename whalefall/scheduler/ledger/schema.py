@@ -15,13 +15,12 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from whalefall.scheduler.ledger.dialects import Instant
+from whalefall.scheduler.ledger.dialects import Instant, Words
 
 metadata = MetaData()
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -45,9 +44,9 @@ job = Table(
     "wf_job",
     metadata,
     Column("job_id", String(190), primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("func_ref", Text, nullable=False),
+    Column("name", Words, nullable=False),
+    Column("description", Words, nullable=False),
+    Column("func_ref", Words, nullable=False),
     Column("args", Json, nullable=False),
     Column("kwargs", Json, nullable=False),
     Column("code_trigger", Json),  # what the code declares
@@ -59,9 +58,9 @@ job = Table(
     Column("is_builtin", Boolean, nullable=False),
     Column("paused_at", Instant),
     Column("paused_until", Instant),
-    Column("paused_by", Text, nullable=False),
-    Column("pause_reason", Text, nullable=False),
-    Column("broken_reason", Text, nullable=False),
+    Column("paused_by", Words, nullable=False),
+    Column("pause_reason", Words, nullable=False),
+    Column("broken_reason", Words, nullable=False),
     Column("retired_at", Instant),  # gone from code
     Column("deleted_at", Instant),  # by a person; comes back with a reload
     Column("next_fire_at", Instant),  # the cursor: moves in the same transaction as the runs are recorded
@@ -80,7 +79,7 @@ run = Table(
     Column("scheduled_at", Instant, nullable=False),  # nominal, before jitter
     Column("dedupe", String(190), nullable=False),  # '' for the schedule; idempotency key of a manual run
     Column("state", String(24), nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("span_end", Instant),  # a row for many skipped instants: the last of them, and how many
     Column("span_count", Integer, nullable=False),
     Column("not_before", Instant, nullable=False),
@@ -88,21 +87,21 @@ run = Table(
     Column("executor", String(16), nullable=False),
     Column("args", Json),  # of a manual run: replaces the job's keyword arguments of the same names
     Column("created_at", Instant, nullable=False),
-    Column("created_by", Text, nullable=False),
-    Column("note", Text, nullable=False),  # why a person asked for it; `reason` is why it ended as it did
-    Column("fired_by", Text, nullable=False),
+    Column("created_by", Words, nullable=False),
+    Column("note", Words, nullable=False),  # why a person asked for it; `reason` is why it ended as it did
+    Column("fired_by", Words, nullable=False),
     Column("fired_term", BigInteger),
     Column("attempt", Integer, nullable=False),
-    Column("claimed_by", Text, nullable=False),
+    Column("claimed_by", Words, nullable=False),
     Column("lease_until", Instant),
     Column("started_at", Instant),
     Column("finished_at", Instant),
     Column("cancel_requested", Boolean, nullable=False),
-    Column("cancelled_by", Text, nullable=False),
+    Column("cancelled_by", Words, nullable=False),
     Column("progress", Float),
-    Column("progress_text", Text, nullable=False),
-    Column("output", Text, nullable=False),
-    Column("error", Text, nullable=False),
+    Column("progress_text", Words, nullable=False),
+    Column("output", Words, nullable=False),
+    Column("error", Words, nullable=False),
     UniqueConstraint("job_id", "scheduled_at", "source", "dedupe", name="wf_run_fire_key"),
     Index(
         "wf_run_waiting", "not_before", postgresql_where=text("state = 'queued'"), sqlite_where=text("state = 'queued'")
@@ -125,10 +124,10 @@ attempt = Table(
     Column("run_id", String(36), primary_key=True),
     Column("attempt", Integer, primary_key=True),
     Column("state", String(24), nullable=False),  # how this attempt ended, while the run went on
-    Column("claimed_by", Text, nullable=False),
+    Column("claimed_by", Words, nullable=False),
     Column("started_at", Instant),
     Column("finished_at", Instant),
-    Column("error", Text, nullable=False),
+    Column("error", Words, nullable=False),
 )
 
 event = Table(
@@ -138,7 +137,7 @@ event = Table(
     Column("at", Instant, nullable=False),
     Column("kind", String(32), nullable=False),
     Column("job_id", String(190), nullable=False),  # '' for what concerns all
-    Column("actor", Text, nullable=False),
+    Column("actor", Words, nullable=False),
     Column("detail", Json, nullable=False),
     Index("wf_event_of_job", "job_id", "event_id"),
 )
