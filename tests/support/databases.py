@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.support.postgres import PostgresServer, binaries
@@ -18,7 +19,8 @@ __all__ = ["database_url", "postgres", "postgres_url", "redis_server", "sqlite_u
 
 _TEMPLATE = "whalefall_template"
 _migrated_sqlite: dict[str, Path] = {}
-_migrated_postgres: set[int] = set()
+_migrated_postgres: dict[int, object] = {}
+_emptied: list[str] = []
 
 
 @pytest.fixture(scope="session")
@@ -52,14 +54,19 @@ def sqlite_url(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """A database with the schema and nothing in it: an emptied one if there is one, which is quicker than a new one."""
     if postgres.port not in _migrated_postgres:
         with postgres.connect("postgres") as connection:
             connection.execute(f"CREATE DATABASE {_TEMPLATE}")
         _migrate(postgres.url(_TEMPLATE))
-        _migrated_postgres.add(postgres.port)
-    url = postgres.new_database(template=_TEMPLATE)
+        _migrated_postgres[postgres.port] = _shape(postgres.url(_TEMPLATE))
+    url = _emptied.pop() if _emptied else postgres.new_database(template=_TEMPLATE)
     yield url
-    postgres.drop_database(url)
+    if _shape(url) == _migrated_postgres[postgres.port]:
+        _empty(url)
+        _emptied.append(url)
+    else:
+        postgres.drop_database(url)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -72,3 +79,23 @@ def _migrate(url: str) -> None:
     engine = make_engine(url)
     migrate(engine)
     engine.dispose()
+
+
+def _shape(url: str) -> object:
+    """Tables and migrations: a test may have made or changed some."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1").fetchall()
+        versions = connection.execute("SELECT version_num FROM wf_alembic_version ORDER BY 1").fetchall()
+    return tables, versions
+
+
+def _empty(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        # What a test left open must not be what the next one waits for.
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        names = ", ".join(name for (name,) in tables if name != "wf_alembic_version")
+        connection.execute(f"TRUNCATE {names} RESTART IDENTITY")
