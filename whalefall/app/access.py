@@ -88,8 +88,9 @@ def identity() -> Identity:
 
 
 def _find_identity() -> Identity:
-    if "Authorization" in request.headers:
-        return _token_identity(request.headers["Authorization"])
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":  # another scheme is the business of a proxy in front of us
+        return _token_identity(secret.strip())
     if current_user and current_user.is_authenticated:
         return _session_identity(current_user)
     if app_state().settings.view_from_this_machine and is_this_machine(request):
@@ -97,9 +98,8 @@ def _find_identity() -> Identity:
     return NOBODY
 
 
-def _token_identity(header: str) -> Identity:
-    scheme, _, secret = header.partition(" ")
-    token = tokens.find(engine(), secret.strip()) if scheme.lower() == "bearer" else None
+def _token_identity(secret: str) -> Identity:
+    token = tokens.find(engine(), secret)
     if token is None:
         raise Problem(
             401,

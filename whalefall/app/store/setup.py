@@ -51,14 +51,15 @@ def is_valid(engine: Engine, token: str) -> bool:
     """True while this link can make the first administrator."""
     with reading(engine) as connection:
         row = connection.execute(select(setup_links).where(setup_links.c.id == _ROW)).one_or_none()
-    return bool(row and row.expires_at > datetime.now(UTC) and secrets.compare_digest(row.token_hash, digest(token)))
+    alive = bool(row and row.expires_at > datetime.now(UTC) and secrets.compare_digest(row.token_hash, digest(token)))
+    return alive and users.is_empty(engine)
 
 
 def use_link(engine: Engine, token: str, name: str, password: str) -> User:
     """Makes the first administrator and ends the link, in one transaction: of two clicks one wins."""
     with writing(engine) as connection:
         alive = (setup_links.c.token_hash == digest(token)) & (setup_links.c.expires_at > datetime.now(UTC))
-        if connection.execute(delete(setup_links).where(alive)).rowcount != 1:
+        if connection.execute(delete(setup_links).where(alive)).rowcount != 1 or not users.is_empty_within(connection):
             raise UsageError("This setup link was used or has expired. Print a new one: whalefall users setup-link")
         return users.add_within(connection, name, password, "admin")
 

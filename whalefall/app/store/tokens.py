@@ -2,13 +2,13 @@
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine, Row, insert, select, update
 
-from whalefall.app.store.tables import api_tokens
+from whalefall.app.store.tables import api_tokens, users
 from whalefall.app.store.users import check_role
 from whalefall.errors import UsageError
 from whalefall.scheduler.ledger.engine import reading, writing
@@ -74,9 +74,14 @@ def find(engine: Engine, secret: str) -> ApiToken | None:
         return None
     with reading(engine) as connection:
         row = connection.execute(select(api_tokens).where(api_tokens.c.token_hash == digest(secret))).one_or_none()
+        owner = connection.execute(
+            select(users.c.is_enabled, users.c.role).where(users.c.name == (row.created_by if row else ""))
+        ).one_or_none()
     token = _token(row) if row else None
-    if token is None or not token.is_alive:
+    if token is None or not token.is_alive or (owner and not owner.is_enabled):
         return None
+    if owner and owner.role == "view":  # a token can do no more than who made it can do now
+        token = replace(token, role="view")
     now = datetime.now(UTC)
     if token.last_used_at is None or now - token.last_used_at > _NOTED_EVERY:
         with writing(engine) as connection:

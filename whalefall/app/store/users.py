@@ -61,7 +61,12 @@ def everyone(engine: Engine) -> list[User]:
 def is_empty(engine: Engine) -> bool:
     """True before the first user exists."""
     with reading(engine) as connection:
-        return connection.execute(select(users.c.id).limit(1)).first() is None
+        return is_empty_within(connection)
+
+
+def is_empty_within(connection: Connection) -> bool:
+    """Like `is_empty`, inside the caller's transaction."""
+    return connection.execute(select(users.c.id).limit(1)).first() is None
 
 
 def add(engine: Engine, name: str, password: str, role: str) -> User:
