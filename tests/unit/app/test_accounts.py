@@ -53,6 +53,17 @@ def test_a_later_start_prints_no_second_link_while_the_first_one_works(empty, ca
     engine.dispose()
 
 
+def test_the_link_is_dead_as_soon_as_there_is_a_user(empty, capsys) -> None:
+    app = create_app(empty)
+    engine = of(app).engine
+    token = re.findall(r"/setup/(\S+)", capsys.readouterr().err)[0]
+    users.add(engine, "ahab", PASSWORD, "admin")
+    assert Visitor(app).get(f"/setup/{token}").status_code == 404
+    with pytest.raises(UsageError, match="was used or has expired"):
+        setup.use_link(engine, token, "mallory", PASSWORD)
+    engine.dispose()
+
+
 @pytest.mark.parametrize(
     ("slip", "complaint"),
     [
@@ -132,6 +143,24 @@ def test_a_token_acts_with_its_role_without_cookie_or_csrf(app, admin) -> None:
     reader = {"Authorization": f"Bearer {make_token(admin, role='view')['secret']}"}
     assert script.get("/api/v1/scheduler/jobs", headers=reader).status_code == 200
     assert script.post("/api/v1/scheduler/jobs/greet/actions/pause", json={}, headers=reader).status_code == 403
+
+
+@pytest.mark.parametrize(("change", "read", "write"), [({"is_enabled": False}, 401, 401), ({"role": "view"}, 200, 403)])
+def test_a_token_can_do_no_more_than_who_made_it_can_do_now(app, admin, change, read, write) -> None:
+    users.add(of(app).engine, "maker", PASSWORD, "admin")
+    maker = Visitor(app).log_in("maker")
+    bearer = {"Authorization": f"Bearer {make_token(maker, role='admin')['secret']}"}
+    script = Visitor(app)
+    pause = "/api/v1/scheduler/jobs/greet/actions/pause"
+    assert script.post(pause, json={}, headers=bearer).status_code == 200
+    assert admin.put("/api/v1/users/maker", json=change).status_code == 200
+    assert script.get("/api/v1/scheduler/jobs", headers=bearer).status_code == read
+    assert script.post(pause, json={}, headers=bearer).status_code == write
+
+
+def test_another_scheme_than_bearer_is_the_business_of_a_proxy_in_front(admin) -> None:
+    basic = {"Authorization": "Basic c2l0ZTpwYXNz"}
+    assert admin.get("/api/v1/scheduler/jobs", headers=basic).status_code == 200
 
 
 def test_a_tokens_secret_is_shown_once_and_kept_only_as_a_hash(app, admin) -> None:
