@@ -111,7 +111,14 @@ def test_a_database_that_is_gone_is_503_and_basic_health_is_200(
     name = of(app).engine.url.database
     with postgres.connect("postgres") as connection:
         connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        try:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            _everything_says_so(admin)
+        finally:
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+
+def _everything_says_so(admin: Visitor) -> None:
     assert admin.get("/api/v1/health/basic").status_code == 200
     assert admin.get("/api/v1/health/ready").status_code == 503
     for path in ("/api/v1/scheduler/jobs", "/api/v1/users"):
