@@ -153,7 +153,10 @@ def test_a_token_can_do_no_more_than_who_made_it_can_do_now(app, admin, change, 
     script = Visitor(app)
     pause = "/api/v1/scheduler/jobs/greet/actions/pause"
     assert script.post(pause, json={}, headers=bearer).status_code == 200
+    child = script.post("/api/v1/tokens", json={"name": "child", "role": "admin"}, headers=bearer).json["data"]
     assert admin.put("/api/v1/users/maker", json=change).status_code == 200
+    of_child = {"Authorization": f"Bearer {child['secret']}"}
+    assert script.post(pause, json={}, headers=of_child).status_code == write
     assert script.get("/api/v1/scheduler/jobs", headers=bearer).status_code == read
     assert script.post(pause, json={}, headers=bearer).status_code == write
 

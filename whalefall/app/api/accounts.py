@@ -86,9 +86,9 @@ def list_tokens() -> dict[str, Any]:
 @blueprint.operation("POST", "/tokens", needs_role=Role.ADMIN, takes=NewToken, gives=TokenMade)
 def make_token(wanted: dict[str, Any]) -> dict[str, Any]:
     """A new API token; this answer is the only one that ever shows its secret."""
-    token, secret = tokens.make(
-        engine(), wanted["name"], wanted["role"], created_by=access.actor()[:64], days=wanted["days"]
-    )
+    # A token made with a token belongs to the same person, so that it ends with them (no user name has a slash).
+    person = access.actor().partition("/")[0][:64]
+    token, secret = tokens.make(engine(), wanted["name"], wanted["role"], created_by=person, days=wanted["days"])
     record("token.make", token.name, after={"id": token.id, "role": token.role, "expires_at": token.expires_at})
     return ok(asdict(token) | {"secret": secret}, "Copy the token now; it is never shown again.")
 
