@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -19,11 +20,17 @@ ANSWER_WITHIN_S = 2.0
 
 def serve(arguments: argparse.Namespace) -> int:
     """Does not return when all is well. The planner's memory ends with the exec."""
+    signal.signal(signal.SIGTERM, _stop_before_the_start)
     request = requests.of(arguments)
     refuse_second(look(request).run_dir)
     built = build(request)
     addresses.check_free(built.plan.listeners, dict(built.movers))
     become_supervisor(built.plan)
+
+
+def _stop_before_the_start(_number: int, _frame: object) -> None:
+    """Nothing has started yet. For PID 1 the kernel ignores a TERM without a handler: the stop would wait for KILL."""
+    sys.exit(0)
 
 
 def refuse_second(run_dir: object) -> None:

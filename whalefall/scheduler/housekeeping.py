@@ -7,6 +7,8 @@ from whalefall.scheduler.ledger import Ledger
 from whalefall.scheduler.ledger.history import Retention
 
 CATCH_UP_WINDOW = timedelta(days=1)  # the fire key of younger instants is kept in any case
+_ORPHAN_RUNS_KEPT = 10_000
+_ORPHANS_KEPT = timedelta(days=30)
 _EVENTS_KEPT = timedelta(days=90)
 
 
@@ -35,5 +37,10 @@ def forget_old_runs(
             always_since=min(cursor, now) - CATCH_UP_WINDOW,
         )
         count += ledger.prune(record.job_id, retention)
+    for job_id in ledger.orphaned_job_ids():  # deleted by somebody: only the default age counts
+        everything_old = Retention(
+            keep_runs=_ORPHAN_RUNS_KEPT, ended_before=now - _ORPHANS_KEPT, always_since=now - CATCH_UP_WINDOW
+        )
+        count += ledger.prune(job_id, everything_old)
     ledger.prune_events(now - _EVENTS_KEPT)
     return count

@@ -10,6 +10,7 @@ from whalefall.scheduler.ledger.records import LeaseRecord, Tenure
 from whalefall.scheduler.ledger.schema import lease
 
 NAME = "default"
+TTLS_BELIEVED = 3  # replicas may be configured a little differently
 
 
 def read(connection: Connection) -> LeaseRecord | None:
@@ -20,9 +21,14 @@ def read(connection: Connection) -> LeaseRecord | None:
 
 
 def take(connection: Connection, holder: str, ttl_s: float) -> int | None:
-    """Takes the lease if it is free, expired, or ours already. Answers the term, or None to a follower."""
+    """Takes the lease if it is free, expired, or ours already. Answers the term, or None to a follower.
+
+    A lease that reaches further than anybody takes one was written by a clock that has been set back since (the
+    database's host, or the host of an SQLite file): waiting for it could mean hours without a leader.
+    """
     ours = lease.c.holder == holder
-    return _write(connection, holder, ttl_s, where=or_(ours, lease.c.expires_at < clock()))
+    expired = or_(lease.c.expires_at < clock(), lease.c.expires_at > clock_after(TTLS_BELIEVED * ttl_s))
+    return _write(connection, holder, ttl_s, where=or_(ours, expired))
 
 
 def seize(connection: Connection, holder: str, ttl_s: float) -> int:
