@@ -8,6 +8,7 @@ import psutil
 from whalefall import Scheduler
 from whalefall.app.store import samples
 from whalefall.app.store.engine import engine
+from whalefall.scheduler import builtin
 
 SAMPLES_KEPT = timedelta(days=7)
 psutil.cpu_percent(None)  # CPU use is a difference: the first look of a page counts from here
@@ -18,6 +19,7 @@ def declare(scheduler: Scheduler) -> None:
     """Declares them on the built-in application's scheduler."""
     scheduler.task("cron", id="sample_host", name="Sample the host", second="*/30", catch_up="skip")(sample_host)
     scheduler.task("cron", id="prune_samples", name="Prune old samples", hour=3, minute=17)(prune_samples)
+    builtin.register(scheduler)
 
 
 def look_at_host(cpu_look_s: float | None = None) -> samples.HostSample:

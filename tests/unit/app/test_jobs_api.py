@@ -39,10 +39,10 @@ DETAIL_FIELDS = [
 
 def test_the_list_has_every_job_by_id_with_the_fields_of_the_contract(viewer) -> None:
     jobs = viewer.get("/api/v1/scheduler/jobs").json["data"]
-    assert [job["id"] for job in jobs] == ["fail", "greet", "prune_samples", "sample_host"]
+    assert [job["id"] for job in jobs] == ["check_ledger", "fail", "greet", "prune_samples", "sample_host"]
     for job in jobs:
         assert set(LIST_FIELDS) <= set(job)
-    greet = jobs[1]
+    greet = jobs[2]
     assert (greet["task_id"], greet["name"], greet["task_name"]) == ("greet", "Greet", "Greet")
     assert greet["description"] == "Says hello to somebody."
     assert greet["func"] == "greet"
@@ -144,7 +144,7 @@ def test_edits_and_pauses_survive_a_reload_and_a_reset_undoes_the_edit(admin) ->
     admin.put("/api/v1/scheduler/jobs/greet", json={"cron_expression": "15 4 * * *"})
     admin.post("/api/v1/scheduler/jobs/fail/actions/pause", json={"reason": "hands off"})
     report = admin.post("/api/v1/scheduler/jobs/actions/reload", json={}).json["data"]
-    assert report["reloaded_count"] == len(report["reloaded"]) == 4
+    assert report["reloaded_count"] == len(report["reloaded"]) == 5
     assert report["deleted_count"] == len(report["deleted"]) == 0
     jobs = {job["id"]: job for job in admin.get("/api/v1/scheduler/jobs").json["data"]}
     assert jobs["greet"]["source"] == "edited"

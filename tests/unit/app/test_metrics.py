@@ -26,7 +26,7 @@ def test_jobs_runs_and_the_schedulers_health_are_there(app, admin) -> None:
     run_id = admin.post("/api/v1/scheduler/jobs/greet/actions/run", json={}).json["data"]["run_id"]
     admin.post(f"/api/v1/scheduler/runs/{run_id}/actions/cancel")
     found = scrape(admin)
-    assert found["whalefall_jobs", "state=running"] == 4
+    assert found["whalefall_jobs", "state=running"] == 5
     assert found["whalefall_job_runs_last_hour", "job=greet", "state=cancelled"] == 1
     assert found["whalefall_scheduler_healthy",] == 0
     assert found["whalefall_up", "part=scheduler"] == 1
