@@ -141,10 +141,10 @@ def main() -> None:
     parts = [machine(install_peers())]
     since = time.monotonic()
     for scene in (
-        lambda: boot(1 if quick else 5),
-        lambda: restart(3 if quick else 12),
-        lambda: logs(10 if quick else 100),
-        lambda: footprint(2.0 if quick else 15.0),
+        lambda: boot(1 if quick else 3),
+        lambda: restart(3 if quick else 8),
+        lambda: logs(10 if quick else 50),
+        lambda: footprint(2.0 if quick else 10.0),
         lambda: stop(1 if quick else 3),
         lambda: whole(1 if quick else 3),
     ):
