@@ -3,6 +3,8 @@
 Use them with `from tests.support.databases import *` in a conftest.
 """
 
+import atexit
+import functools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,21 +25,34 @@ _migrated_postgres: dict[int, object] = {}
 _emptied: list[str] = []
 
 
+@functools.cache
+def _postgres() -> PostgresServer:
+    """One for the process: each module that imports the fixtures has a session-wide fixture of its own."""
+    server = PostgresServer().__enter__()
+    atexit.register(server.__exit__)
+    return server
+
+
+@functools.cache
+def _redis() -> RedisServer:
+    server = RedisServer().__enter__()
+    atexit.register(server.__exit__)
+    return server
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """One server for the session."""
+def postgres() -> PostgresServer:
+    """A real server."""
     if binaries() is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    with PostgresServer() as server:
-        yield server
+    return _postgres()
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
+def redis_server() -> RedisServer:
     if not is_installed():
         pytest.skip("Redis is not installed (apt-get install redis-server)")
-    with RedisServer() as server:
-        yield server
+    return _redis()
 
 
 @pytest.fixture
