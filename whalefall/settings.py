@@ -120,6 +120,9 @@ class Settings:
     scheduler_lock: str = _setting(
         "SCHEDULER_LOCK", "sql", str, "Who may fire: sql, postgres-advisory, a redis:// URL, or file.", secret=True
     )
+    celery_broker_url: str = _setting(
+        "CELERY_BROKER_URL", "", str, "Broker of jobs with executor='celery', as redis://host/0.", secret=True
+    )
     # Access
     admin_password: str = _setting(
         "WHALEFALL_ADMIN_PASSWORD",

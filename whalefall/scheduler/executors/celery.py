@@ -33,7 +33,7 @@ _log = logging.getLogger("whalefall.scheduler")
 
 def broker_url(state: SchedulerState) -> str:
     """Raises ConfigError if nobody has named a broker."""
-    url = state.app.config.get("SCHEDULER_CELERY_BROKER") or os.environ.get("CELERY_BROKER_URL", "")
+    url = state.app.config.get("SCHEDULER_CELERY_BROKER") or state.settings.celery_broker_url
     if not url:
         raise ConfigError(
             "A job has executor='celery', but no broker is named: set CELERY_BROKER_URL to a URL like redis://host/0."
