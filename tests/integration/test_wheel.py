@@ -102,7 +102,7 @@ def _code_comes_from(installed: Installed, place: str) -> bool:
     """No process of it has a file of the checkout in memory or on its command line."""
     for process in [psutil.Process(installed.pid), *installed.tree()]:
         words = " ".join(process.cmdline())
-        assert str(ROOT) not in words, words
+        assert f" {ROOT}/" not in words, words
     done = subprocess.run(
         [str(installed.program.with_name("python")), "-c", "import whalefall; print(whalefall.__file__)"],
         cwd=installed.directory,

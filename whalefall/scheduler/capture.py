@@ -59,7 +59,8 @@ class Tee(io.TextIOBase):
         return self.stream.write(text)
 
     def flush(self) -> None:
-        self.stream.flush()
+        if not self.stream.closed:  # io closes, and so flushes, whatever is collected; the stream may be gone by then
+            self.stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
