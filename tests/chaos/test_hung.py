@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,12 +93,10 @@ def test_a_stopped_master_is_continued(deployment: Deployment, service: str) -> 
 
 def test_a_stopped_worker_is_continued_and_no_client_notices(deployment: Deployment) -> None:
     worker = psutil.Process(deployment.master("web")).children()[0]
-    ended = threading.Event()
     with Load(deployment.port, ("/fine",), clients=3, timeout_s=NOTICED_WITHIN_S) as load:
         wait_until(lambda: load.answered > 50, "the load runs")
         worker.suspend()
         wait_until(lambda: worker.status() != psutil.STATUS_STOPPED, "it goes on", NOTICED_WITHIN_S, deployment.output)
         seen = load.answered
         wait_until(lambda: load.answered > seen + 50, "the load goes on")
-        ended.set()
     assert not load.failures, load.failures

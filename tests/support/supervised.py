@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -145,7 +144,3 @@ def read_when_written(path: Path, timeout_s: float = 20.0) -> str:
         lambda: path.exists() and path.read_text().endswith("\n") and path.read_text(), f"{path} is written", timeout_s
     )
     return str(text)
-
-
-def monotonic() -> float:
-    return time.monotonic()

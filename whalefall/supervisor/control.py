@@ -24,7 +24,6 @@ from whalefall.control.protocol import (
     encode_reply,
 )
 from whalefall.errors import ConfigError, ControlError
-from whalefall.supervisor.edge import clock
 from whalefall.supervisor.edge.listeners import remove_stale
 from whalefall.supervisor.edge.output import Follower
 
@@ -170,8 +169,3 @@ class Control:
         with contextlib.suppress(KeyError, ValueError):
             self.selector.unregister(connection.socket)
         connection.socket.close()
-
-
-def stamp() -> float:
-    """Wall time for people, in milliseconds' precision."""
-    return round(clock.wall(), 3)
