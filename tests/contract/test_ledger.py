@@ -119,6 +119,36 @@ class TestLease:
         assert len(won) == 1
 
 
+class TestStandbys:
+    def names(self, ledger: Ledger) -> list[str]:
+        return [record.holder for record in ledger.standbys()]
+
+    def test_those_who_wait_are_shown_and_the_leader_is_not(self, ledger: Ledger) -> None:
+        for name in ("a", "b"):
+            ledger.stand_by(name, 60)
+        lead(ledger, "c")
+        assert self.names(ledger) == ["a", "b"]
+        end_lease(ledger)
+        lead(ledger, "a")
+        assert self.names(ledger) == ["b"]
+
+    def test_one_that_goes_on_waiting_keeps_its_since(self, ledger: Ledger) -> None:
+        ledger.stand_by("a", 60)
+        [before] = ledger.standbys()
+        ledger.stand_by("a", 60)
+        [after] = ledger.standbys()
+        assert after.since == before.since
+        assert after.seen_at > before.seen_at
+
+    def test_one_that_leaves_and_one_that_is_silent_vanish(self, ledger: Ledger) -> None:
+        ledger.stand_by("silent", -1)
+        ledger.stand_by("leaving", 60)
+        assert self.names(ledger) == ["leaving"]
+        assert rows(ledger, "SELECT count(*) FROM wf_standby") == [(1,)], "the silent one's row is gone, too"
+        ledger.leave_standby("leaving")
+        assert self.names(ledger) == []
+
+
 class TestFires:
     def test_nothing_due_records_nothing(self, ledger: Ledger) -> None:
         bring_in(ledger, declared("tidy"))

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -70,9 +71,12 @@ class TestFiring:
                 assert second.runtime is not None
                 leader = second.admin.health().leader
                 assert leader == second.runtime.holder
+                [standby] = wait_until(lambda: second.admin.health().standbys, "the standby tells of itself")
+                assert (standby.holder, standby.pid) == (first.runtime.holder, os.getpid())
                 wait_until(lambda: len(jobs.seen) >= 2, "two fires were seen")
                 second.stop(3.0)
                 wait_until(lambda: first.admin.health().leader == first.runtime.holder, "the standby leads")
+                assert first.admin.health().standbys == ()
                 assert first.admin.health().term > 1
                 count = len(jobs.seen)
                 wait_until(lambda: len(jobs.seen) >= count + 2, "the new leader fires")

@@ -144,10 +144,10 @@ class JobAdmin:
         ledger = self._state.ledger
         lease, backlog = ledger.lease(), ledger.backlog(_OVERDUE_S)
         peek = ledger.peek("")
+        standbys = tuple(represent.standby(record) for record in ledger.standbys())
         if lease is None:
-            return SchedulerHealth(
-                None, 0, None, peek.next_fire_at, backlog, healthy=False, reason="no scheduler has ever run"
-            )
+            why = "no scheduler has ever run"
+            return SchedulerHealth(None, 0, None, peek.next_fire_at, backlog, False, why, standbys)
         age_s = (lease.now - lease.ticked_at).total_seconds()
         reason = ""
         if not lease.alive:
@@ -164,6 +164,7 @@ class JobAdmin:
             backlog=backlog,
             healthy=not reason,
             reason=reason,
+            standbys=standbys,
         )
 
     def alarms(self) -> list[Alarm]:

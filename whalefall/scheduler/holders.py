@@ -15,14 +15,20 @@ def name() -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{_namespace()}.{secrets.token_hex(3)}"
 
 
+def host_and_pid(holder: str) -> tuple[str, int]:
+    """Of a name that `name()` has made; another name is a host without a process."""
+    host, _, pid = holder.rpartition("/")[0].rpartition("/")
+    return (host, int(pid)) if pid.isdigit() else (holder, 0)
+
+
 def is_certainly_dead(holder: str) -> bool:
     """True only for a process of this host and this pid namespace that is gone, or a zombie."""
-    host, _, rest = holder.rpartition("/")[0].rpartition("/")
+    host, pid = host_and_pid(holder)
     namespace = holder.rpartition("/")[2].partition(".")[0]
-    if not rest.isdigit() or host != socket.gethostname() or namespace != _namespace():
+    if not pid or host != socket.gethostname() or namespace != _namespace():
         return False
     try:
-        stat = Path(f"/proc/{rest}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return Path("/proc/self/stat").exists()  # without /proc nothing is certain
     except OSError:

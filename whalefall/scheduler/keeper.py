@@ -39,6 +39,7 @@ class Keeper:
         self._wake = threading.Event()
         self._stopping = False
         self._resigned = False
+        self._told_s = 0.0  # when people were last told that we stand by
         self._settled = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wf-keeper", daemon=True)
 
@@ -74,6 +75,7 @@ class Keeper:
             self._guarded(self._lead)
             self._settled.set()
             self._guarded(self._keep_runs)
+            self._guarded(self._stand_by)
             if self._stopping:
                 return
             leads = self._tenure is not None
@@ -124,6 +126,16 @@ class Keeper:
         if tenure is not None:
             self._leadership.give_back(tenure)
             _log.info("%s gave the lead back (term %d)", tenure.holder, tenure.term)
+
+    def _stand_by(self) -> None:
+        """Shows people that we are here and do not lead. Seldom: it is a write, and it decides nothing."""
+        if self._resigned or self._stopping:
+            if self._told_s:
+                self._told_s = 0.0
+                self._ledger.leave_standby(self._holder)
+        elif self._tenure is None and elapsed_s() - self._told_s >= self._tuning.renew_every_s:
+            self._told_s = elapsed_s()
+            self._ledger.stand_by(self._holder, self._tuning.lease_ttl_s)
 
     def _keep_runs(self) -> None:
         run_ids = self._roster.run_ids()

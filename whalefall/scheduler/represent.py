@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from whalefall.scheduler.core.cron import FIELDS
 from whalefall.scheduler.core.triggers import TriggerError, TriggerSpec, cron_of
 from whalefall.scheduler.core.words import in_words
-from whalefall.scheduler.ledger.records import JobRecord, RunRecord
-from whalefall.scheduler.views import JobView, RunView
+from whalefall.scheduler.holders import host_and_pid
+from whalefall.scheduler.ledger.records import JobRecord, RunRecord, StandbyRecord
+from whalefall.scheduler.views import JobView, RunView, Standby
 
 
 def job_view(record: JobRecord, last: RunRecord | None, now: datetime) -> JobView:
@@ -109,6 +110,11 @@ def run_view(record: RunRecord) -> RunView:
         args=record.args,
         cancel_requested=record.cancel_requested,
     )
+
+
+def standby(record: StandbyRecord) -> Standby:
+    host, pid = host_and_pid(record.holder)
+    return Standby(record.holder, host, pid, record.since, record.seen_at)
 
 
 def _interval_args(seconds: float) -> dict[str, str]:

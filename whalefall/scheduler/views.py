@@ -81,6 +81,17 @@ class RunPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Standby:
+    """A scheduler that waits to lead."""
+
+    holder: str
+    host: str
+    pid: int
+    since: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulerHealth:
     """Judged by the age of the leader's last tick, never by a thread's being alive."""
 
@@ -91,6 +102,7 @@ class SchedulerHealth:
     backlog: int  # runs that should have started by now
     healthy: bool
     reason: str
+    standbys: tuple[Standby, ...] = ()  # the longest waiting first
 
 
 @dataclass(frozen=True, slots=True)

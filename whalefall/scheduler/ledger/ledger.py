@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from whalefall.scheduler.core.runs import RunState, Source
 from whalefall.scheduler.core.triggers import TriggerSpec
 from whalefall.scheduler.errors import JobConflict, JobNotFound, LedgerUnavailable, RunNotFound
-from whalefall.scheduler.ledger import events, fires, history, jobs, leases, runs
+from whalefall.scheduler.ledger import events, fires, history, jobs, leases, runs, standbys
 from whalefall.scheduler.ledger.engine import compact, reading, writing
 from whalefall.scheduler.ledger.history import Retention, Wanted
 from whalefall.scheduler.ledger.migrate import migrate
@@ -28,6 +28,7 @@ from whalefall.scheduler.ledger.records import (
     Peek,
     RunRecord,
     Sign,
+    StandbyRecord,
     Tenure,
     WaitingRun,
 )
@@ -123,10 +124,24 @@ class Ledger:
         with self.writing() as connection:
             leases.give_back(connection, tenure)
 
+    def stand_by(self, holder: str, life_s: float) -> None:
+        """Tells people that this scheduler is there, and does not lead."""
+        with self.writing() as connection:
+            standbys.tell(connection, holder, life_s)
+
+    def leave_standby(self, holder: str) -> None:
+        with self.writing() as connection:
+            standbys.leave(connection, holder)
+
+    def standbys(self) -> list[StandbyRecord]:
+        with self.reading() as connection:
+            return standbys.alive(connection)
+
     @staticmethod
     def _led(connection: Connection, holder: str, term: int | None, before: LeaseRecord | None) -> Tenure | None:
         if term is None:
             return None
+        standbys.leave(connection, holder)
         if before is None or before.term != term:
             detail = {"term": term, "before": before.holder if before else "", "vacant_since": ""}
             if before is not None and not before.alive:

@@ -41,6 +41,7 @@ class JobRecord:
     version: int
     created_at: datetime
     updated_at: datetime
+    application: str = ""  # whose code declares it; empty: not known
 
     @classmethod
     def of(cls, declaration: Declaration, *, timezone: str, now: datetime, origin: str) -> "JobRecord":
@@ -138,6 +139,13 @@ class LeaseRecord:
     @property
     def alive(self) -> bool:
         return self.expires_at > self.now
+
+
+@dataclass(frozen=True, slots=True)
+class StandbyRecord:
+    holder: str
+    since: datetime
+    seen_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
