@@ -1,5 +1,6 @@
 """From the scheduler's views to what the API shows: plain mappings, nothing decided here."""
 
+import dataclasses
 from typing import Any
 
 from whalefall.scheduler import JobView, RunView, SchedulerHealth
@@ -84,4 +85,5 @@ def run_detail(view: RunView) -> dict[str, Any]:
 def health(view: SchedulerHealth) -> dict[str, Any]:
     """The strip on top of the scheduler's page."""
     names = ("leader", "term", "last_tick_age_s", "next_fire_at", "backlog", "healthy", "reason")
-    return {name: getattr(view, name) for name in names}
+    standbys = [dataclasses.asdict(standby) for standby in view.standbys]
+    return {name: getattr(view, name) for name in names} | {"standbys": standbys}

@@ -252,6 +252,14 @@ class RunQuery(Schema):
     limit = fields.Integer(load_default=50, validate=validate.Range(1, 200))
 
 
+class Standby(Schema):
+    holder = fields.String(required=True)
+    host = fields.String(required=True)
+    pid = fields.Integer(required=True)
+    since = _time("Since when it waits", allow_none=False)
+    seen_at = _time("When it last told of itself", allow_none=False)
+
+
 class SchedulerState(Schema):
     leader = fields.String(allow_none=True)
     term = fields.Integer(required=True)
@@ -260,6 +268,7 @@ class SchedulerState(Schema):
     backlog = fields.Integer(required=True)
     healthy = fields.Boolean(required=True)
     reason = fields.String(required=True)
+    standbys = fields.List(fields.Nested(Standby), required=True)
 
 
 # --- processes ---
