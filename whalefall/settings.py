@@ -161,6 +161,12 @@ class Settings:
     )
     # Stopping
     grace_s: int = _setting("GRACE", 9, _integer(1, 3600), "Seconds for a whole stop; the default fits Docker's 10 s.")
+    drain_delay_s: int = _setting(
+        "DRAIN_DELAY",
+        0,
+        _integer(0, 3600),
+        "Seconds of GRACE in which a stop still serves while readiness says no; 5 to 10 in Kubernetes.",
+    )
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -182,6 +188,11 @@ class Settings:
         settings = cls(**values)
         if bool(settings.tls_certificate) != bool(settings.tls_key):
             raise ConfigError("TLS_CERTIFICATE and TLS_KEY belong together: set both or none.")
+        if settings.drain_delay_s >= settings.grace_s:
+            raise ConfigError(
+                f"DRAIN_DELAY={settings.drain_delay_s} leaves nothing of GRACE={settings.grace_s} to stop in. "
+                "Raise GRACE (or --grace), or lower DRAIN_DELAY."
+            )
         return settings
 
     def data_path(self, directory: Path) -> Path:

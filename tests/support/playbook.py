@@ -62,9 +62,9 @@ class LongestDelay(random.Random):
 
 
 class play:  # noqa: N801 - reads as a word
-    def __init__(self, *instances: Instance) -> None:
+    def __init__(self, *instances: Instance, **plan: Any) -> None:
         self.engine = Engine(LongestDelay())
-        self.plan = Plan(instances)
+        self.plan = Plan(instances, **plan)
         self.now = 0.0
         self.pending: list[do.Action] = []
         self.reports: list[str] = []

@@ -74,6 +74,8 @@ class World:
     exit_code: int | None = None
     exited_at: float = 0.0
     stop_asked_at: float | None = None
+    serving_until: float | None = None  # the end of the drain delay, where nobody hurries past it
+    serving: frozenset[str] = frozenset()  # what must go on until then
     steps: int = 0
     spawns: int = 0
 
@@ -95,9 +97,13 @@ class World:
             self._a_person_does_something(changes)
         self._let_pass(10.0 + self.pick(50) * 10.0)
         self.stop_asked_at = self.now
+        hurried = self.pick(6) == 1
+        if not hurried and any(slot.state is State.READY for slot in self.engine.slots.values()):
+            self.serving_until = self.now + self.engine.drain_delay_s
+            self.serving = frozenset(name for name, slot in self.engine.slots.items() if slot.wanted)
         self.queue.append(StopRequested("SIGTERM"))
         self._settle()
-        if self.pick(6) == 1:
+        if hurried:
             self._let_pass(1.0)
             if self.exit_code is None:
                 self.queue.append(StopRequested("SIGTERM"))
@@ -272,6 +278,10 @@ class World:
     def check(self) -> None:
         """The invariants that must hold whenever the engine has answered."""
         self._no_two_generations_side_by_side()
+        if self.serving_until is not None and self.now < self.serving_until and not self.engine.exit_code:
+            assert self.exit_code is None, "left before the drain delay was over"
+            unwanted = [name for name in self.serving if not self.engine.slots[name].wanted]
+            assert not unwanted, f"asked to stop before the drain delay was over: {unwanted}"
         if self.exit_code is not None:
             assert not any(process.alive for process in self.processes.values()), "left something running"
             assert self.engine.next_deadline() is None, "exited with a timer armed"

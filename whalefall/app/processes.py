@@ -3,10 +3,12 @@
 Only pids that the supervisor reports are looked at: the rest of the machine is nobody's business here.
 """
 
+import math
 import threading
 import time
 from collections import OrderedDict
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,9 +16,12 @@ import psutil
 from whalefall.app.state import app_state
 from whalefall.control.client import ask
 from whalefall.control.protocol import Request
+from whalefall.errors import ControlError
 
 ANSWER_WITHIN_S = 3.0  # a page waits for it; PID 1 answers in milliseconds or is in trouble
 WORKERS_MAX = 64  # shown of one instance
+_COURSE_KNOWN_FOR_S = 1.0
+_COURSE_WITHIN_S = 0.5
 _REMEMBERED_MAX = 512  # processes whose last CPU reading is kept
 
 
@@ -44,6 +49,7 @@ class CpuMeter:
 
 
 _meter = CpuMeter()
+_courses: dict[Path, tuple[float, str]] = {}  # by RUN_DIR: when the supervisor was asked, and its state
 
 
 def status() -> dict[str, Any]:
@@ -53,6 +59,23 @@ def status() -> dict[str, Any]:
         "supervisor": answer["supervisor"],
         "instances": [instance | usage(instance.get("pid")) for instance in answer["instances"]],
     }
+
+
+def leaving() -> str:
+    """Why nobody should send us more, as known for at most a second; "" while all is well or nobody supervises us.
+
+    A probe's answer must not wait for the supervisor: what that does not say in time is no reason.
+    """
+    run_dir, now = app_state().run_dir, time.monotonic()
+    asked_at, course = _courses.get(run_dir, (-math.inf, ""))
+    if now - asked_at >= _COURSE_KNOWN_FOR_S:
+        _courses[run_dir] = (now, course)  # the other threads need not ask, too
+        try:
+            course = ask(run_dir, Request("status"), _COURSE_WITHIN_S)["supervisor"]["state"]
+        except ControlError:
+            course = ""
+        _courses[run_dir] = (now, course)
+    return "whalefall is stopping; send new requests elsewhere" if course == "stopping" else ""
 
 
 def usage(pid: int | None, *, alone: bool = False) -> dict[str, Any]:

@@ -127,10 +127,14 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that the supervisor needs to know."""
+    """All that the supervisor needs to know.
+
+    `drain_delay_s` is how long everything goes on serving after a stop was asked for, while readiness already says no.
+    """
 
     instances: tuple[Instance, ...]
     listeners: tuple[Listener, ...] = ()
+    drain_delay_s: float = 0.0
     run_dir: str = ""  # for the control socket; private to the user (0700)
     log_format: Literal["text", "json", "raw"] = "text"
     log_dir: str = ""  # "" keeps logs on standard output only

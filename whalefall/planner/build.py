@@ -73,6 +73,7 @@ def _plan(world: World, layout: Layout, instances: Sequence[Instance], notes: Se
     return Plan(
         tuple(instances),
         layout.listeners,
+        drain_delay_s=float(world.settings.drain_delay_s),
         run_dir=str(world.run_dir),
         log_format=_LOG_FORMATS[world.settings.log_format],
         log_dir=world.absolute(world.settings.log_dir),
@@ -117,8 +118,13 @@ def _after(world: World, role: Role) -> tuple[Dependency, ...]:
 
 def _graces(world: World, after: Mapping[str, Sequence[Dependency]]) -> dict[str, float]:
     edges = _names(after)
-    shares = grace.split(world.settings.grace_s, edges, {role.name: role.role for role in world.roles})
+    shares = grace.split(_stop_s(world), edges, {role.name: role.role for role in world.roles})
     return {name: world.options.of(name).grace or share for name, share in shares.items()}
+
+
+def _stop_s(world: World) -> float:
+    """What is left of GRACE for the stop itself."""
+    return float(world.settings.grace_s - world.settings.drain_delay_s)
 
 
 def _secret(world: World, *, dry: bool) -> str:
@@ -175,9 +181,11 @@ def _notes(world: World, after: Mapping[str, Sequence[Dependency]], graces: Mapp
             "install nginx."
         )
     seconds, chain = grace.longest_s(_names(after), graces)
-    if seconds > world.settings.grace_s + 0.05:
+    delay_s = world.settings.drain_delay_s
+    if seconds > _stop_s(world) + 0.05:
+        steps = " → ".join([f"drain delay {delay_s} s", *chain] if delay_s else chain)
         notes.append(
-            f"a stop may take {seconds:g} s ({' → '.join(chain)}), more than GRACE={world.settings.grace_s}. "
+            f"a stop may take {delay_s + seconds:g} s ({steps}), more than GRACE={world.settings.grace_s}. "
             "Raise --grace, or lower `grace` in the options."
         )
     return notes

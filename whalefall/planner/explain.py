@@ -63,8 +63,9 @@ def _sections(built: Built, *, show_secrets: bool) -> Iterator[str]:
 def _stop_lines(built: Built) -> Iterator[str]:
     longest, chain = grace.longest_s(_edges(built), built.grace_s)
     parts = ", ".join(f"{name} {seconds:g} s" for name, seconds in built.grace_s.items())
-    total = built.world.settings.grace_s
-    yield f"stop       {parts}; longest chain {' → '.join(chain)} = {longest:g} s of GRACE={total} s"
+    delay_s, total_s = built.plan.drain_delay_s, built.world.settings.grace_s
+    steps = " → ".join([f"drain delay {delay_s:g} s", *chain] if delay_s else chain)
+    yield f"stop       {parts}; longest chain {steps} = {delay_s + longest:g} s of GRACE={total_s} s"
 
 
 def _instance_lines(built: Built, instance: Instance, *, show_secrets: bool) -> Iterator[str]:

@@ -1,11 +1,16 @@
 """Health: `basic` answers as long as the process can serve; the scheduler's trouble is a 503 where it belongs."""
 
+import os
+import signal
+
 import pytest
 
+from tests.support.supervised import Supervised, instance, python
 from tests.support.waiting import wait_until
 from tests.unit.app.conftest import Visitor
 from whalefall import __version__
 from whalefall.app.store.tables import users
+from whalefall.errors import ControlError
 from whalefall.scheduler import of
 
 
@@ -52,6 +57,25 @@ def test_with_a_running_scheduler_everything_is_well(app) -> None:
         of(app).stop(5)
     assert data["components"]["scheduler"] == {"healthy": True, "status": "running", "reason": ""}
     assert data["role"] == "scheduler"
+
+
+def test_a_stopping_whalefall_is_not_ready_although_it_serves(make, tmp_path) -> None:
+    """With a real supervisor that is in its drain delay."""
+    data = tmp_path / "data"  # where the application looks, too
+    sleeper = instance("a", python("import time; time.sleep(3600)"), data)
+    with Supervised(data, sleeper, drain_delay_s=600) as above:
+        above.until_ready()
+        web = Visitor(make(enable_scheduler=False))
+        assert web.get("/api/v1/health/ready").status_code == 200
+        os.kill(above.pid, signal.SIGTERM)
+        wait_until(lambda: web.get("/api/v1/health/ready").status_code == 503, "readiness says no", 20, above.output)
+        answer = web.get("/api/v1/health/ready")
+        assert answer.json["message"] == "supervisor: whalefall is stopping; send new requests elsewhere"
+        assert web.get("/api/v1/health/basic").status_code == 200
+        assert above.rows()["a.1"]["state"] == "ready"
+        with pytest.raises(ControlError, match="whalefall is stopping"):
+            above.ask("restart", "a")
+        assert above.stop() == 0  # the second signal does not wait
 
 
 def test_a_broken_database_is_a_sentence_not_a_crash(app, viewer) -> None:

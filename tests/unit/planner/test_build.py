@@ -308,6 +308,26 @@ def test_a_stop_that_does_not_fit_is_noted(scene: Scene) -> None:
     assert any("a stop may take 12 s (a → b), more than GRACE=9" in note for note in notes)
 
 
+def test_the_drain_delay_is_part_of_the_stop_budget(scene: Scene) -> None:
+    scene.procfile("web: whalefall web\nscheduler: whalefall scheduler\n").setting(DRAIN_DELAY="10", GRACE="25")
+    built = scene.build()
+    assert built.plan.drain_delay_s == 10.0
+    assert set(built.grace_s.values()) == {15.0}
+    assert "longest chain drain delay 10 s → web = 25 s of GRACE=25 s" in in_words(built)
+
+
+def test_an_option_that_does_not_fit_beside_the_drain_delay_is_noted(scene: Scene) -> None:
+    scene.procfile("a: sleep 1\n").setting(DRAIN_DELAY="5")
+    scene.write("whalefall.toml", "[services.a]\ngrace = 8\n")
+    note = "a stop may take 13 s (drain delay 5 s → a), more than GRACE=9"
+    assert any(note in each for each in scene.build().plan.notes)
+
+
+def test_a_drain_delay_that_leaves_no_time_to_stop_is_refused(scene: Scene) -> None:
+    with pytest.raises(ConfigError, match=r"^DRAIN_DELAY=9 leaves nothing of GRACE=9 to stop in\. Raise GRACE"):
+        scene.setting(DRAIN_DELAY="9").build()
+
+
 def test_looking_leaves_nothing_behind(scene: Scene) -> None:
     scene.build()
     assert not list(scene.directory.iterdir())

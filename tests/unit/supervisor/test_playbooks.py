@@ -42,9 +42,9 @@ HTTP = Probe("http", address="127.0.0.1:1", period_s=1, timeout_s=2)
 LIVE = Probe("http", address="127.0.0.1:1", period_s=10, timeout_s=2, failures=3)
 
 
-def running(*instances, pids=(7, 8, 9)):
+def running(*instances, pids=(7, 8, 9), **plan):
     """All instances started, in one go (they wait for nothing and have no probes)."""
-    conversation = play(*instances) >> Start()
+    conversation = play(*instances, **plan) >> Start()
     for instance in instances:
         conversation << Spawn(f"{instance.name}#1")
     for instance, pid in zip(instances, pids, strict=False):
@@ -92,6 +92,47 @@ def test_a_second_stop_kills_what_is_left():
     conversation = running(service()) >> StopRequested("SIGINT") << order(Signal)
     conversation >> StopRequested("SIGINT") << KillTree("a.1#1") << says("SIGINT again: killing what is left")
     assert conversation >> Exited(7, KILL9) >> TreeEmptied("a.1#1") << Forget("a.1#1") << Exit(KILLED)
+
+
+def leaving():
+    return running(service(), drain_delay_s=5) >> StopRequested("SIGTERM")
+
+
+def test_a_drain_delay_keeps_everything_serving_before_the_stop_begins():
+    conversation = leaving() << says("SIGTERM: still serving for 5 s while readiness says no") >> at(4.9)
+    assert conversation.engine.stopping
+    assert conversation.engine.slots["a.1"].state is State.READY
+    conversation >> at(5) << Signal("a.1#1", 7, "TERM") << says("stopping in order")
+    assert gone(conversation, "a.1#1", 7, GOOD) << Exit(0)
+    assert conversation.engine.next_deadline() is None
+
+
+def test_a_second_signal_hurries_past_the_drain_delay_and_a_third_kills():
+    conversation = leaving() >> at(1) >> StopRequested("SIGTERM") << Signal("a.1#1", 7, "TERM")
+    conversation << says("SIGTERM again: no more waiting; stopping in order")
+    conversation >> StopRequested("SIGTERM") << KillTree("a.1#1") << says("killing what is left")
+    assert conversation >> Exited(7, KILL9) >> TreeEmptied("a.1#1") << Forget("a.1#1") << Exit(KILLED)
+
+
+def test_what_crashes_while_we_are_leaving_is_mended_and_no_wish_is_heard_any_more():
+    conversation = leaving() >> Exited(7, BAD) << KillTree("a.1#1") >> TreeEmptied("a.1#1") << Forget("a.1#1")
+    conversation << Spawn("a.1#2") >> Spawned("a.1#2", 8) >> InstanceStopRequested("a.1")
+    conversation >> PlanChanged(Plan((service("b"),))) >> at(1) >> Exited(8, BAD) << KillTree("a.1#2")
+    conversation >> TreeEmptied("a.1#2") << Forget("a.1#2") >> at(1.5) << Spawn("a.1#3") >> Spawned("a.1#3", 9)
+    assert gone(conversation >> at(5) << Signal("a.1#3", 9, "TERM"), "a.1#3", 9, GOOD) << Exit(0)
+
+
+def test_giving_up_ends_the_drain_delay_with_the_services_code():
+    web = service("web", restart=RestartPolicy(crashes=1))
+    conversation = running(web, service(), drain_delay_s=5) >> StopRequested("SIGTERM")
+    gone(conversation, "web.1#1", 7, ExitStatus(3)) << Signal("a.1#1", 8, "TERM")
+    assert gone(conversation, "a.1#1", 8, GOOD) << Exit(3)
+
+
+def test_where_nothing_serves_yet_nothing_is_waited_for():
+    conversation = play(service(ready=HTTP), drain_delay_s=5) >> Start() << Spawn("a.1#1") >> Spawned("a.1#1", 7)
+    conversation << order(AskProbe) >> StopRequested("SIGTERM") << DropProbe("a.1#1") << Signal("a.1#1", 7, "TERM")
+    assert gone(conversation, "a.1#1", 7, GOOD) << Exit(0)
 
 
 def test_each_service_is_stopped_by_its_own_signal():

@@ -35,7 +35,7 @@ def _nginx() -> Instance:
 RELEASE = service("release", run_once=True)
 AFTER_RELEASE = (Dependency("release", "finished"),)
 
-PLAN = Plan((_nginx(), _web(), _scheduler()))
+PLAN = Plan((_nginx(), _web(), _scheduler()), drain_delay_s=5)
 CHANGES = (
     Plan((_nginx(), _web(start_timeout_s=11.0), _scheduler())),
     Plan((_nginx(), _web(), _scheduler(start_timeout_s=11.0))),
@@ -52,8 +52,9 @@ def grace_sum(*plans: Plan) -> float:
 def assert_ends_well(world: World, *plans: Plan) -> None:
     assert world.exit_code is not None, f"did not exit; {world.engine}"
     assert world.stop_asked_at is not None
-    # Invariant 5: one grace per service in the chain, plus the moment that a killed tree needs to vanish.
-    assert world.exited_at - world.stop_asked_at <= grace_sum(*plans) + 1.0
+    # Invariant 5: the drain delay, one grace per service in the chain, and the moment a killed tree needs to vanish.
+    delay_s = max(plan.drain_delay_s for plan in plans)
+    assert world.exited_at - world.stop_asked_at <= delay_s + grace_sum(*plans) + 1.0
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,7 +1,8 @@
 """/api/v1/health: is this process alive, can it serve, is everything well. Only the detailed answer wants a login.
 
 `basic`, `ping` and `live` never ask the database: a probe must not restart a process because a database is away.
-`ready` and the detailed answer do. An unhealthy scheduler makes the detailed answer a 503 in every process (the web
+`ready` and the detailed answer do. `ready` is also where a stop shows first: with DRAIN_DELAY the site still serves
+while load balancers take it out. An unhealthy scheduler makes the detailed answer a 503 in every process (the web
 workers are the scheduler's watchman), but `ready` only in the scheduler's own: a site without a scheduler still serves.
 """
 
@@ -13,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from whalefall import __version__, scheduler
+from whalefall.app import processes
 from whalefall.app.api.blueprint import ApiBlueprint
 from whalefall.app.api.envelope import ok
 from whalefall.app.api.errors import Problem
@@ -45,8 +47,8 @@ def basic() -> dict[str, Any]:
 
 @blueprint.operation("GET", "/ready", needs_role=Role.NONE, gives=Word, fails=(503,))
 def ready() -> dict[str, Any]:
-    """For readiness probes: the database answers and, in the scheduler's process, the scheduler does its work."""
-    components = {"database": database_health()}
+    """For readiness probes: whalefall is not stopping, the database answers, and the scheduler, if here, works."""
+    components = {"supervisor": supervisor_health(), "database": database_health()}
     if _runs_scheduler():
         components["scheduler"] = scheduler_health()
     _raise_unless_healthy(components, {"status": "not ready"})
@@ -91,6 +93,12 @@ def _raise_unless_healthy(components: dict[str, dict[str, Any]], data: dict[str,
     if reasons:
         extra = data | {"status": "unhealthy", "components": components}
         raise Problem(503, "UNHEALTHY", "; ".join(reasons), extra=extra, headers={"Retry-After": "5"})
+
+
+def supervisor_health() -> dict[str, Any]:
+    """Whether we shall go on; without a supervisor nobody knows better."""
+    reason = processes.leaving()
+    return {"healthy": not reason, "status": "stopping" if reason else "running", "reason": reason}
 
 
 def database_health() -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """All instances together: order of start, order of stop, exit code. (state, event, now) → (state, actions).
 
-Start: an instance waits until what it comes `after` is as far as it wants. Stop: the reverse, an instance is asked only
+Start: an instance waits until what it comes `after` is as far as it wants. Stop: first, where the Plan has a drain
+delay, everything goes on as before while readiness says no; then the reverse of the start, an instance is asked only
 when all that comes after it is down. When an instance gives up and its policy is `exit`, everything stops in order and
 its code becomes ours. Nothing here ticks: `next_deadline()` says when time alone would change something.
 """
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from whalefall.plan import Instance, Plan
 from whalefall.supervisor.core.actions import Action, Exit, Report
@@ -24,6 +26,15 @@ from whalefall.supervisor.core.restarts import Chance, Restarts
 KILLED = 137  # 128 + SIGKILL: what a shell would say of something that did not stop when asked
 
 
+class Course(Enum):
+    """Where all of it is heading."""
+
+    RUNNING = "running"
+    LEAVING = "leaving"  # still serving, for those who have not heard yet that we leave
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
 @dataclass(slots=True)
 class Engine:
     """The whole state of supervision; `slots` in the order of the Plan."""
@@ -31,11 +42,18 @@ class Engine:
     rng: Chance
     slots: dict[str, Slot] = field(default_factory=dict)
     leaving: dict[str, Slot] = field(default_factory=dict)  # removed from the Plan, not yet down
-    stopping: bool = False
+    course: Course = Course.RUNNING
+    drain_delay_s: float = 0.0
+    leave_at: float | None = None  # the end of LEAVING
     exit_code: int = 0
-    ended: bool = False
+
+    @property
+    def stopping(self) -> bool:
+        """Asked to stop, whatever still runs: no wish is heard any more, and readiness says no."""
+        return self.course is not Course.RUNNING
 
     def begin(self, plan: Plan, now: float) -> list[Action]:
+        self.drain_delay_s = plan.drain_delay_s
         for instance in plan.instances:
             self.slots[instance.name] = self._new_slot(instance, now)
         return self._advance(now)
@@ -56,12 +74,12 @@ class Engine:
                 actions = self._change(plan, now)
             case _:
                 actions = [action for slot in self._all() for action in slot.step(event, now)]
-        if isinstance(event, DeadlinePassed) and not self.stopping:
-            actions += [action for slot in self.slots.values() for action in slot.try_again(now)]
+        if isinstance(event, DeadlinePassed):
+            actions += self._time_has_come(now)
         return actions + self._advance(now)
 
     def next_deadline(self) -> float | None:
-        times = (slot.next_deadline() for slot in self._all())
+        times = [self.leave_at, *(slot.next_deadline() for slot in self._all())]
         return min((time for time in times if time is not None), default=None)
 
     def _all(self) -> list[Slot]:
@@ -72,7 +90,7 @@ class Engine:
         actions: list[Action] = []
         self.leaving = {name: slot for name, slot in self.leaving.items() if not slot.down}
         actions += self._act_on_give_up(now)
-        if self.stopping:
+        if self.course in (Course.STOPPING, Course.ENDED):
             return actions + self._advance_stop(now)
         while startable := [slot for slot in self.slots.values() if self._may_start(slot)]:
             for slot in startable:
@@ -95,19 +113,34 @@ class Engine:
         for slot in self.slots.values():
             if slot.given_up:
                 slot.given_up = False
-                if slot.instance.restart.on_give_up == "exit" and not self.stopping:
+                if slot.instance.restart.on_give_up == "exit" and self.course in (Course.RUNNING, Course.LEAVING):
                     self.exit_code = slot.exit_code
                     actions += self._begin_stop(now)
         return actions
 
+    def _time_has_come(self, now: float) -> list[Action]:
+        if self.leave_at is not None and now >= self.leave_at:
+            return [Report("stopping in order"), *self._begin_stop(now)]
+        if self.course in (Course.STOPPING, Course.ENDED):
+            return []
+        return [action for slot in self.slots.values() for action in slot.try_again(now)]
+
     def _stop(self, reason: str, now: float) -> list[Action]:
-        if self.stopping:
-            text = f"{reason} again: killing what is left"
-            return [Report(text, level="warning"), *(a for slot in self._all() for a in slot.kill(now))]
-        return [Report(f"{reason}: stopping in order"), *self._begin_stop(now)]
+        match self.course:
+            case Course.RUNNING if self.drain_delay_s and any(s.state is State.READY for s in self.slots.values()):
+                self.course, self.leave_at = Course.LEAVING, now + self.drain_delay_s
+                text = f"{reason}: still serving for {self.drain_delay_s:g} s while readiness says no"
+                return [Report(f"{text}; then stopping in order")]
+            case Course.RUNNING:
+                return [Report(f"{reason}: stopping in order"), *self._begin_stop(now)]
+            case Course.LEAVING:
+                return [Report(f"{reason} again: no more waiting; stopping in order"), *self._begin_stop(now)]
+            case _:
+                text = f"{reason} again: killing what is left"
+                return [Report(text, level="warning"), *(a for slot in self._all() for a in slot.kill(now))]
 
     def _begin_stop(self, now: float) -> list[Action]:
-        self.stopping = True
+        self.course, self.leave_at = Course.STOPPING, None
         actions: list[Action] = []
         for slot in self._all():
             slot.wanted = False
@@ -121,8 +154,8 @@ class Engine:
             slot.hurry(now)  # again each time: a leader may die by itself while others are still stopping
             if all(later.down for later in self._those_after(slot)):
                 actions += slot.stop(now)
-        if all(slot.down for slot in self._all()) and not self.ended:
-            self.ended = True
+        if all(slot.down for slot in self._all()) and self.course is not Course.ENDED:
+            self.course = Course.ENDED
             killed = any(slot.killed for slot in self._all())
             actions.append(Exit(self.exit_code or (KILLED if killed else 0)))
         return actions
@@ -139,6 +172,7 @@ class Engine:
 
     def _change(self, plan: Plan, now: float) -> list[Action]:
         """Touch only what differs."""
+        self.drain_delay_s = plan.drain_delay_s
         actions: list[Action] = []
         wanted = {instance.name: instance for instance in plan.instances}
         for name in [name for name in self.slots if name not in wanted]:
