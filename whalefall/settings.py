@@ -210,5 +210,8 @@ class Settings:
 
 
 def table() -> list[dict[str, Any]]:
+    audit_days: int = _setting(
+        "AUDIT_DAYS", 400, _integer(1, 36_500), "Days that the audit trail is kept; older entries are forgotten."
+    )
     """One row per setting: variable, default, purpose, secret; what env.example and the reference are made from."""
     return [{"default": field.default, **field.metadata} for field in dataclasses.fields(Settings)]

@@ -1,6 +1,7 @@
 """The app on PostgreSQL: the same pages, the same API, the same sentences as on SQLite."""
 
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from tests.support.waiting import wait_until
 from tests.unit.app.conftest import PASSWORD, Visitor, make_app
 from tests.unit.app.test_pages import PAGES, PANELS
 from whalefall.app import create_app
-from whalefall.app.store import attempts
+from whalefall.app.store import attempts, users
+from whalefall.errors import UsageError
 from whalefall.scheduler import of
+from whalefall.scheduler.ledger.engine import writing
 from whalefall.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -127,3 +130,33 @@ def _everything_says_so(admin: Visitor) -> None:
     page = admin.get("/scheduler")
     assert page.status_code == 503
     assert "The database does not answer right now." in page.text
+
+
+def test_two_administrators_cannot_take_the_role_from_one_another_at_once(
+    app: Flask,
+    postgres: PostgresServer,  # noqa: F811 - pytest's way
+) -> None:
+    """Two real connections: the second change waits for the first, and then sees that nobody else would be left."""
+    engine = of(app).engine
+    users.add(engine, "second", PASSWORD, "admin")
+    refused: list[str] = []
+
+    def demote_admin() -> None:
+        try:
+            users.set_role(engine, "admin", "view")
+        except UsageError as error:
+            refused.append(str(error))
+
+    other = threading.Thread(target=demote_admin)
+    with writing(engine) as connection:
+        users.change_within(connection, "second", role="view")
+        other.start()
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = %s"
+        with postgres.connect("postgres") as looking:
+            wait_until(
+                lambda: not other.is_alive() or looking.execute(waits, [engine.url.database]).fetchone()[0],
+                "the other change waits for this one, or has passed it",
+            )
+    other.join(30)
+    assert [user.name for user in users.everyone(engine) if user.role == "admin"] == ["admin"]
+    assert "last administrator" in refused[0]

@@ -61,6 +61,7 @@ NOT_SETTINGS = {
     *(
         "FLASK_RUN_FROM_CLI",
         "PROMETHEUS_MULTIPROC_DIR",
+        "SERVER_SOFTWARE",
         "PS",
         "WHALEFALL_LIFE",
         "WHALEFALL_DIRECT",

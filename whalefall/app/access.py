@@ -13,7 +13,7 @@ from whalefall.app.api.errors import Problem
 from whalefall.app.proxies import client_address, is_this_machine
 from whalefall.app.roles import Role, needed_by
 from whalefall.app.state import app_state
-from whalefall.app.store import tokens, users
+from whalefall.app.store import sessions, tokens, users
 from whalefall.app.store.engine import engine
 
 log = logging.getLogger(__name__)
@@ -42,17 +42,17 @@ NOBODY = Identity("", Role.NONE, "nobody")
 
 
 class SessionUser:
-    """What Flask-Login keeps: its id carries the stamp, so that a changed password ends every session."""
+    """What Flask-Login keeps: its id is the session's key, so that the server can end it."""
 
     is_active = True
     is_authenticated = True
     is_anonymous = False
 
-    def __init__(self, user: users.User) -> None:
-        self.user = user
+    def __init__(self, user: users.User, key: str) -> None:
+        self.user, self.key = user, key
 
     def get_id(self) -> str:
-        return f"{self.user.id}:{self.user.stamp}"
+        return self.key
 
 
 def init_login(app: Flask) -> None:
@@ -71,12 +71,9 @@ def has_foreign_login(app: Flask) -> bool:
     return bool(app.extensions.get(_FOREIGN_LOGIN))
 
 
-def _load_user(session_id: str) -> SessionUser | None:
-    number, _, stamp = session_id.partition(":")
-    if not number.isdigit():
-        return None
-    user = users.by_id(engine(), int(number))
-    return SessionUser(user) if user and user.is_enabled and user.stamp == stamp else None
+def _load_user(key: str) -> SessionUser | None:
+    user = sessions.find(engine(), key, current_app.permanent_session_lifetime)
+    return SessionUser(user, key) if user else None
 
 
 def identity() -> Identity:

@@ -6,7 +6,7 @@ from flask import Flask, Response, request
 from flask.sessions import SecureCookieSessionInterface
 
 from whalefall import Scheduler
-from whalefall.app import access, first_start, headers, jobs, metrics, pages, state
+from whalefall.app import access, first_start, headers, jobs, metrics, pages, sampler, state
 from whalefall.app.api import accounts, auth, document, errors, forms, health, processes, runs
 from whalefall.app.proxies import BelievedHops
 from whalefall.app.secret import secret_key
@@ -64,6 +64,7 @@ def _install(app: Flask, settings: Settings, *, is_builtin: bool) -> None:
     document.serve(app, api)
     pages.register(app)
     metrics.init_metrics(app)
+    sampler.init_sampler(app)
     _replace_foreign_csrf_check(app)
     app.before_request(_answer_unknown_api_addresses)
     app.after_request(forms.send_back)

@@ -1,12 +1,12 @@
 """Logging in and out: rate limit and lockout first, then the password, then a fresh session."""
 
 from flask import current_app, session
-from flask_login import login_user, logout_user
+from flask_login import current_user, login_user, logout_user
 
 from whalefall.app import access
 from whalefall.app.api.errors import Problem
 from whalefall.app.api.trail import record
-from whalefall.app.store import attempts, users
+from whalefall.app.store import attempts, sessions, users
 from whalefall.app.store.engine import engine
 from whalefall.app.store.users import User
 
@@ -36,17 +36,25 @@ def log_in(name: str, password: str) -> User:
 
 def start_session(user: User) -> None:
     """Throws away what the visitor brought and begins anew as this user."""
+    _end_session()
     access.renew_session()
     session.permanent = True
-    login_user(access.SessionUser(user))
+    login_user(access.SessionUser(user, sessions.begin(engine(), user)))
 
 
 def log_out() -> None:
-    """Ends the session; the cookie that remains knows nobody."""
+    """Ends the session on the server: a copy of its cookie knows nobody any more."""
     if access.identity().by == "session":
         record("logout", access.actor())
+    _end_session()
     logout_user()
     access.renew_session()
+
+
+def _end_session() -> None:
+    """Also of somebody who logs in anew, or as somebody else."""
+    if isinstance(current_user._get_current_object(), access.SessionUser):  # noqa: SLF001 - werkzeug's own way in
+        sessions.end(engine(), current_user.key)
 
 
 def _duration(seconds: int) -> str:

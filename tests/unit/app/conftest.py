@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from whalefall import Scheduler
 from whalefall.app import create_app
-from whalefall.app.store import users
+from whalefall.app.store import sessions, users
 from whalefall.scheduler import of
 from whalefall.settings import Settings
 
@@ -146,10 +146,10 @@ def as_user(app: Flask, name: str) -> Visitor:
     """A visitor with the session that a login would have made; test_login.py shows that it does."""
     visitor = Visitor(app)
     with app.app_context():
-        user = users.by_name(of(app).engine, name)
+        key = sessions.begin(of(app).engine, users.by_name(of(app).engine, name))
     domain = visitor.base_url.removeprefix("http://")
     with visitor.client.session_transaction(base_url=visitor.base_url) as session:
-        session.update(_user_id=f"{user.id}:{user.stamp}", _fresh=True, _permanent=True)
+        session.update(_user_id=key, _fresh=True, _permanent=True)
     assert visitor.client.get_cookie("whalefall_session", domain=domain)
     return visitor.with_token()
 

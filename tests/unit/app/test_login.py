@@ -1,11 +1,13 @@
 """Sessions: CSRF, fixation, lockout, where one is sent, and what ends a session."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select, update
 
 from tests.unit.app.conftest import FAR_AWAY, PASSWORD, Visitor
-from whalefall.app.store import attempts, users
+from whalefall.app.store import attempts, tables, users
 from whalefall.scheduler import of
 
 
@@ -111,6 +113,55 @@ def test_an_invented_forwarding_header_is_no_way_around_the_limit(stranger) -> N
 def test_logging_out_ends_the_session(admin) -> None:
     admin.post("/api/v1/auth/logout", json={})
     assert admin.get("/api/v1/auth/session").json["data"]["authenticated"] is False
+
+
+def copy_of(visitor: Visitor, app) -> Visitor:
+    """Somebody else with the same cookie."""
+    thief = Visitor(app, "198.51.100.66")
+    cookie = visitor.client.get_cookie("whalefall_session", domain="whale.example")
+    thief.client.set_cookie("whalefall_session", cookie.value, domain="whale.example")
+    return thief
+
+
+@pytest.mark.parametrize("way", ["/logout", "/api/v1/auth/logout"])
+def test_a_copied_cookie_is_dead_in_both_processes_after_the_logout(make, way) -> None:
+    web, scheduler = make(enable_scheduler=False), make(enable_scheduler=True)
+    visitor, elsewhere = Visitor(web).log_in("admin"), Visitor(web).log_in("admin")
+    thieves = [copy_of(visitor, web), copy_of(visitor, scheduler)]
+    assert [thief.get("/api/v1/processes").status_code for thief in thieves] == [503, 503]  # let in; nobody supervises
+    visitor.post(way, data={"csrf_token": visitor.token})
+    assert [thief.get("/api/v1/processes").status_code for thief in thieves] == [401, 401]
+    assert elsewhere.get("/api/v1/users").status_code == 200  # another session of the same user goes on
+
+
+def test_a_session_ends_when_it_was_idle_for_its_lifetime_whatever_the_cookie_says(app, admin) -> None:
+    with of(app).engine.begin() as connection:
+        connection.execute(update(tables.sessions).values(last_seen_at=datetime.now(UTC) - timedelta(seconds=3_599)))
+    assert admin.get("/api/v1/users").status_code == 200  # and is noted as seen
+    with of(app).engine.begin() as connection:
+        [seen] = connection.execute(select(tables.sessions.c.last_seen_at)).scalars()
+        assert datetime.now(UTC) - seen < timedelta(minutes=5)
+        connection.execute(update(tables.sessions).values(last_seen_at=datetime.now(UTC) - timedelta(seconds=3_601)))
+    assert admin.get("/api/v1/users").status_code == 401
+
+
+def test_a_session_that_was_planted_before_the_login_is_not_the_one_after_it(app, stranger) -> None:
+    """Session fixation: the attacker's own session, put into the victim's browser, does not become the victim's."""
+    attacker = Visitor(app, "198.51.100.66").log_in("viewer")
+    cookie = attacker.client.get_cookie("whalefall_session", domain="whale.example")
+    stranger.client.set_cookie("whalefall_session", cookie.value, domain="whale.example")
+    stranger.log_in("admin")
+    assert stranger.get("/api/v1/users").status_code == 200
+    assert attacker.get("/api/v1/auth/session").json["data"]["authenticated"] is False
+    assert copy_of(attacker, app).get("/api/v1/users").status_code == 401
+
+
+def test_the_cookie_is_of_no_use_to_who_reads_the_database(app, stranger) -> None:
+    stranger.log_in("viewer")
+    with stranger.client.session_transaction(base_url=stranger.base_url) as session:
+        key = session["_user_id"]
+    with of(app).engine.connect() as connection:
+        assert key not in str(connection.execute(select(tables.sessions)).all())
 
 
 @pytest.mark.parametrize("change", [users.set_password, users.disable])

@@ -13,7 +13,7 @@ from whalefall.app.api.health import scheduler_health
 from whalefall.app.api.processes import from_supervisor
 from whalefall.app.jobs import look_at_host
 from whalefall.app.roles import Role, needs
-from whalefall.app.store import samples
+from whalefall.app.store import process_samples, samples
 from whalefall.app.store.engine import engine
 from whalefall.errors import ControlError
 
@@ -36,7 +36,7 @@ def dashboard() -> ResponseReturnValue:
         status, events, unavailable = processes.status(), processes.events(_EVENTS), ""
     except ControlError as error:
         status, events, unavailable = None, [], str(error)
-    host = samples.since(engine(), datetime.now(UTC) - _SHOWN, socket.gethostname())
+    shown_since, hostname = datetime.now(UTC) - _SHOWN, socket.gethostname()
     return render_template(
         "whalefall/dashboard.html",
         status=status,
@@ -44,7 +44,8 @@ def dashboard() -> ResponseReturnValue:
         unavailable=unavailable,
         own=processes.usage(status["supervisor"]["pid"], alone=True) if status else None,
         health=scheduler_health(),
-        host=host,
+        host=samples.since(engine(), shown_since, hostname),
+        lines=process_samples.since(engine(), shown_since, hostname),
         newest=look_at_host(),
         runs=scheduler.of(current_app).admin.list_runs(limit=_RECENT_RUNS).runs,
     )
@@ -58,8 +59,11 @@ def process(name: str) -> ResponseReturnValue:
     lines = from_supervisor(lambda: processes.last_lines(name, 200))
     for instance in found:
         instance["workers_below"] = processes.workers(instance["pid"])
+    kept = process_samples.since(engine(), datetime.now(UTC) - _SHOWN, socket.gethostname())
     reports = from_supervisor(lambda: processes.dossiers(name, _DOSSIERS))
-    return render_template("whalefall/process.html", name=name, instances=found, lines=lines, dossiers=_timed(reports))
+    return render_template(
+        "whalefall/process.html", name=name, instances=found, lines=lines, kept=kept, dossiers=_timed(reports)
+    )
 
 
 def _timed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

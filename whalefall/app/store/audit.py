@@ -1,11 +1,13 @@
-"""The audit trail: who changed what, when, from where, and what it was before and after. Rows are never changed."""
+"""The audit trail: who changed what, when, from where, and what it was before and after. Rows are never changed, only
+forgotten when they are older than AUDIT_DAYS.
+"""
 
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, delete, insert, select
 
 from whalefall.app.store.tables import audit
 from whalefall.scheduler.ledger.engine import reading, writing
@@ -85,3 +87,9 @@ def page(engine: Engine, *, before: int | None = None, limit: int = 50) -> list[
             )
             for row in connection.execute(query)
         ]
+
+
+def prune(engine: Engine, until: datetime) -> int:
+    """Forgets what is older; returns how many entries."""
+    with writing(engine) as connection:
+        return connection.execute(delete(audit).where(audit.c.at < until)).rowcount

@@ -34,28 +34,22 @@ class User:
     last_login_at: datetime | None
 
 
-def _user(row: Row[Any]) -> User:
+def user_of(row: Row[Any]) -> User:
+    """The user of a row of the table, or of a join with it."""
     return User(row.id, row.name, row.role, row.stamp, row.is_enabled, row.created_at, row.last_login_at)
-
-
-def by_id(engine: Engine, user_id: int) -> User | None:
-    """The user, or None."""
-    with reading(engine) as connection:
-        row = connection.execute(select(users).where(users.c.id == user_id)).one_or_none()
-    return _user(row) if row else None
 
 
 def by_name(engine: Engine, name: str) -> User | None:
     """The user, or None; names are compared in lower case."""
     with reading(engine) as connection:
         row = connection.execute(select(users).where(users.c.name == name.strip().lower())).one_or_none()
-    return _user(row) if row else None
+    return user_of(row) if row else None
 
 
 def everyone(engine: Engine) -> list[User]:
     """All users by name."""
     with reading(engine) as connection:
-        return [_user(row) for row in connection.execute(select(users).order_by(users.c.name))]
+        return [user_of(row) for row in connection.execute(select(users).order_by(users.c.name))]
 
 
 def is_empty(engine: Engine) -> bool:
@@ -98,7 +92,7 @@ def add_within(connection: Connection, name: str, password: str, role: str) -> U
             connection.execute(insert(users).values(values))
     except IntegrityError:
         raise UsageError(f"There is already a user '{name}'. Choose another name, or change the password.") from None
-    return _user(connection.execute(select(users).where(users.c.name == name)).one())
+    return user_of(connection.execute(select(users).where(users.c.name == name)).one())
 
 
 def check_role(role: str) -> None:
@@ -138,18 +132,32 @@ def disable(engine: Engine, name: str) -> User:
 
 
 def _change(engine: Engine, name: str, **values: Any) -> User:
-    wanted = name.strip().lower()
     with writing(engine) as connection:
-        changed = connection.execute(
-            update(users).where(users.c.name == wanted).values(stamp=secrets.token_hex(8), **values)
-        )
-        if changed.rowcount == 0:
-            raise UsageError(f"There is no user '{wanted[:64]}'.")
-        # Checked after the change and in its transaction, so that two such changes cannot pass each other on SQLite.
-        if ("role" in values or "is_enabled" in values) and not _has_admin(connection):
-            raise UsageError(f"'{wanted}' is the last administrator who can log in; make another one first.")
-        row = connection.execute(select(users).where(users.c.name == wanted)).one()
-    return _user(row)
+        return change_within(connection, name, **values)
+
+
+def change_within(connection: Connection, name: str, **values: Any) -> User:
+    """The change, inside the caller's transaction; every change gives a new stamp, which ends the user's sessions."""
+    wanted = name.strip().lower()
+    is_about_admins = "role" in values or "is_enabled" in values
+    if is_about_admins:
+        _lock_admins(connection)
+    changed = connection.execute(
+        update(users).where(users.c.name == wanted).values(stamp=secrets.token_hex(8), **values)
+    )
+    if changed.rowcount == 0:
+        raise UsageError(f"There is no user '{wanted[:64]}'.")
+    if is_about_admins and not _has_admin(connection):
+        raise UsageError(f"'{wanted}' is the last administrator who can log in; make another one first.")
+    return user_of(connection.execute(select(users).where(users.c.name == wanted)).one())
+
+
+def _lock_admins(connection: Connection) -> None:
+    """Two such changes go one after the other: on PostgreSQL by these row locks, on SQLite writers do anyway.
+
+    Without them each of two administrators who take the role from one another would see the other one still there.
+    """
+    connection.execute(select(users.c.id).where(users.c.role == "admin").order_by(users.c.id).with_for_update()).all()
 
 
 def _has_admin(connection: Connection) -> bool:
@@ -167,7 +175,7 @@ def verify(engine: Engine, name: str, password: str) -> User | None:
     with reading(engine) as connection:
         row = connection.execute(select(users).where(users.c.name == name.strip().lower())).one_or_none()
     is_right = check_password_hash(row.password_hash if row else _nobodys_hash(), password[:PASSWORD_LENGTH_MAX])
-    return _user(row) if row is not None and is_right and row.is_enabled else None
+    return user_of(row) if row is not None and is_right and row.is_enabled else None
 
 
 def note_login(engine: Engine, user_id: int) -> None:
