@@ -99,7 +99,10 @@ def _migrate(url: str) -> None:
 def _shape(url: str) -> object:
     """Tables and migrations: a test may have made or changed some."""
     with psycopg.connect(url, autocommit=True) as connection:
-        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1").fetchall()
+        tables = connection.execute(
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT LIKE 'pg_%' "
+            "AND schemaname <> 'information_schema' ORDER BY 1, 2"
+        ).fetchall()
         versions = connection.execute("SELECT version_num FROM wf_alembic_version ORDER BY 1").fetchall()
     return tables, versions
 

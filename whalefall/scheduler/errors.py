@@ -5,6 +5,7 @@ WhalefallError
 ├── SchedulerNotInstalled   the Flask app has no scheduler
 ├── SchedulerDisabled       this process is not the scheduler's (409)
 ├── JobDeclarationError     the code declares a job that cannot work (a ConfigError: exit 2)
+├── ForeignLedger           the database holds another application's ledger (a ConfigError: exit 2)
 ├── JobNotFound, RunNotFound                                             (404)
 ├── InvalidTrigger, InvalidArguments                                     (400)
 ├── JobConflict             somebody else changed it first, or it is in no state for that (409)
@@ -26,6 +27,10 @@ class SchedulerDisabled(WhalefallError):
 
 class JobDeclarationError(ConfigError):
     """The code declares a job that could not be run; the sentence names file and line."""
+
+
+class ForeignLedger(ConfigError):
+    """The database holds the ledger of another application, whose jobs this one would retire."""
 
 
 class JobNotFound(WhalefallError):

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from whalefall.scheduler.clocks import elapsed_s, name_this_thread
-from whalefall.scheduler.errors import Deposed, LedgerUnavailable
+from whalefall.scheduler.errors import Deposed, ForeignLedger, LedgerUnavailable
 from whalefall.scheduler.executors import Courier, Executor
 from whalefall.scheduler.holders import is_certainly_dead
 from whalefall.scheduler.keeper import Keeper
@@ -82,6 +82,11 @@ class Loop:
             except Deposed as error:
                 expected = self._keeper is not None and self._keeper.tenure() is None  # given back, not taken
                 _log.log(logging.INFO if expected else logging.WARNING, "%s", error)
+                delay_s = self._tuning.poll_s
+            except ForeignLedger as error:
+                _log.error("this scheduler stands aside: %s", error)
+                if self._keeper is not None:
+                    self._keeper.resign()
                 delay_s = self._tuning.poll_s
             except LedgerUnavailable as error:
                 _log.warning("the scheduler waits %.1f s: %s", backoff_s, error)

@@ -5,6 +5,7 @@ import os
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from sqlalchemy import Engine
 from whalefall.scheduler import functions
 from whalefall.scheduler.checkpoints import Checkpoints, NoCheckpoints
 from whalefall.scheduler.declaration import Declaration
-from whalefall.scheduler.errors import SchedulerNotInstalled
+from whalefall.scheduler.errors import LedgerUnavailable, SchedulerNotInstalled
 from whalefall.scheduler.ledger import Ledger
 from whalefall.scheduler.ledger.engine import make_engine
 from whalefall.scheduler.ledger.reconcile import Code, Reconciled
@@ -58,6 +59,11 @@ class SchedulerState:
     def lock(self) -> str:
         """What decides who leads."""
         return str(self.app.config.get("SCHEDULER_LOCK") or self.settings.scheduler_lock)
+
+    @property
+    def application(self) -> str:
+        """Whose jobs these are: two applications must not share a ledger."""
+        return str(self.app.config.get("SCHEDULER_APPLICATION") or self.app.import_name)
 
     @property
     def app_ref(self) -> str:
@@ -114,6 +120,7 @@ class SchedulerState:
             return False
         with self._starting:
             if self.runtime is None:
+                self.refuse_foreign()
                 runtime = Runtime(self, self.checkpoints)
                 runtime.start()
                 self.runtime = runtime
@@ -137,19 +144,24 @@ class SchedulerState:
 
     def reconcile(self, *, undelete: bool = False, actor: str = "code") -> Reconciled:
         """Brings the declarations of this process into the ledger."""
-        code = Code(
-            declarations=list(self.declarations.values()),
-            broken=self._broken(),
-            timezone=self.timezone,
-            actor=actor,
-            undelete=undelete,
-        )
+        code = replace(self._code(), broken=self._broken(), actor=actor, undelete=undelete)
         done = self.ledger.reconcile(code)
         for job_id in done.broken:
             _log.error("job %s is broken: %s", job_id, code.broken[job_id].strip().splitlines()[-1])
         if done.retired:
             _log.warning("gone from the code, retired: %s", ", ".join(done.retired))
         return done
+
+    def refuse_foreign(self) -> None:
+        """Raises ForeignLedger. A database that does not answer is no reason: the loop waits for it, and asks again."""
+        try:
+            self.ledger.refuse_foreign(self._code())
+        except LedgerUnavailable as error:
+            _log.warning("whose ledger it is could not be asked: %s", error)
+
+    def _code(self) -> Code:
+        declarations = list(self.declarations.values())
+        return Code(declarations, {}, timezone=self.timezone, actor="code", application=self.application)
 
     def _broken(self) -> dict[str, str]:
         """Stored jobs that nobody declares and whose function cannot be imported."""

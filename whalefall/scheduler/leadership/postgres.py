@@ -17,7 +17,8 @@ from whalefall.scheduler.errors import LedgerUnavailable
 from whalefall.scheduler.ledger import Ledger
 from whalefall.scheduler.ledger.records import Tenure
 
-_KEY = 0x77686C65  # "whle"; another number than the migrations'
+# "whle", another number than the migrations', and the schema: a database may hold the ledgers of several.
+_KEY = f"{0x77686C65}, hashtext(current_schema())"
 _KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "connect_timeout": 5}
 _log = logging.getLogger("whalefall.scheduler")
 

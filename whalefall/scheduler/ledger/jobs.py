@@ -33,6 +33,14 @@ def every_row(connection: Connection) -> dict[str, JobRecord]:
     return {row["job_id"]: job_record(dict(row)) for row in connection.execute(locked(select(job))).mappings()}
 
 
+def owners(connection: Connection) -> dict[str, str]:
+    """The declared jobs that fire, and whose code declares them."""
+    query = select(job.c.job_id, job.c.application).where(
+        job.c.origin == "code", job.c.retired_at.is_(None), job.c.deleted_at.is_(None)
+    )
+    return {row.job_id: row.application for row in connection.execute(query)}
+
+
 def find(connection: Connection, job_id: str) -> JobRecord | None:
     row = connection.execute(select(job).where(job.c.job_id == job_id, job.c.deleted_at.is_(None))).mappings().first()
     return None if row is None else job_record(dict(row))

@@ -18,7 +18,7 @@ from whalefall.scheduler.ledger import events, fires, history, jobs, leases, run
 from whalefall.scheduler.ledger.engine import compact, reading, writing
 from whalefall.scheduler.ledger.history import Retention, Wanted
 from whalefall.scheduler.ledger.migrate import migrate
-from whalefall.scheduler.ledger.reconcile import Code, Reconciled, first_cursor, reconcile
+from whalefall.scheduler.ledger.reconcile import Code, Reconciled, first_cursor, reconcile, refuse_foreign
 from whalefall.scheduler.ledger.records import (
     ClaimedRun,
     Ending,
@@ -181,6 +181,11 @@ class Ledger:
     def sweep(self, tenure: Tenure, is_dead: Callable[[str], bool] = _unknown) -> list[tuple[str, RunState]]:
         with self.writing() as connection:
             return runs.sweep(connection, tenure, is_dead)
+
+    def refuse_foreign(self, code: Code) -> None:
+        """Raises ForeignLedger before this application has changed anything."""
+        with self.reading() as connection:
+            refuse_foreign(jobs.owners(connection), code)
 
     def reconcile(self, code: Code) -> Reconciled:
         with self.writing() as connection:

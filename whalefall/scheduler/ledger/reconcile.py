@@ -13,10 +13,13 @@ from sqlalchemy import Connection
 
 from whalefall.scheduler.core.triggers import TriggerSpec, build_trigger, first_fire
 from whalefall.scheduler.declaration import Declaration
+from whalefall.scheduler.errors import ForeignLedger
 from whalefall.scheduler.ledger import events, fires, jobs
 from whalefall.scheduler.ledger.records import JobRecord
 
 EDITED = "the code changed its trigger before it fired"
+BUILTIN = "whalefall.app"  # what `serve` runs without an application; its one job may be retired by any
+_NAMED = 3  # jobs in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Code:
     timezone: str  # of jobs that name none
     actor: str
     undelete: bool = False  # an explicit reload brings back what a person deleted
+    application: str = ""  # whose code it is; empty: nobody says
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ def reconcile(connection: Connection, code: Code) -> Reconciled:
     """Runs in one transaction, so that a crash leaves the old state."""
     now = jobs.now(connection)
     stored = jobs.every_row(connection)
+    refuse_foreign({record.job_id: record.application for record in stored.values() if _declared(record)}, code)
     added = [_new(declaration, code, now) for declaration in code.declarations if declaration.job_id not in stored]
     jobs.add(connection, [jobs.as_row(record) for record in added])
     events.note_many(
@@ -66,13 +71,36 @@ def reconcile(connection: Connection, code: Code) -> Reconciled:
         if record.job_id in code.broken:
             broken.append(record.job_id)
             _quarantine(connection, record, code.broken[record.job_id])
-        elif record.origin == "code" and record.fires:
+        elif _declared(record):
             retired.append(record.job_id)
             _retire(connection, record, now, code.actor)
         elif record.broken_reason:
             _heal(connection, record)
     return Reconciled(
         tuple(record.job_id for record in added), tuple(changed), tuple(retired), tuple(broken), tuple(sorted(declared))
+    )
+
+
+def refuse_foreign(owners: Mapping[str, str], code: Code) -> None:
+    """Raises ForeignLedger if the ledger is another application's, whose jobs would be retired by this one.
+
+    `owners`: the declared jobs that fire, and whose they are. Another name alone proves nothing, since applications are
+    renamed: it is another one if it declares fewer of these jobs than it would take away.
+    """
+    if not code.application:
+        return
+    declared = {declaration.job_id for declaration in code.declarations}
+    known = ("", BUILTIN, code.application)
+    strange = {job_id: owner for job_id, owner in owners.items() if owner not in known}
+    foreign = sorted(strange.keys() - declared)
+    if len(foreign) <= len(declared & owners.keys()):
+        return
+    names = ", ".join(foreign[:_NAMED]) + (", …" if len(foreign) > _NAMED else "")
+    owner = strange[foreign[0]]
+    raise ForeignLedger(
+        f"DATABASE_URL: the ledger there belongs to the application {owner!r} (jobs {names}), and this is "
+        f"{code.application!r}, which would retire them. Give each application its own database or PostgreSQL schema; "
+        f"if this is the same application, renamed, set SCHEDULER_APPLICATION = {owner!r} in its configuration."
     )
 
 
@@ -85,6 +113,7 @@ def first_cursor(record: JobRecord, now: datetime) -> datetime | None:
 
 def _new(declaration: Declaration, code: Code, now: datetime) -> JobRecord:
     record = JobRecord.of(declaration, timezone=declaration.timezone or code.timezone, now=now, origin="code")
+    record = replace(record, application=code.application)
     return replace(record, next_fire_at=first_cursor(record, now))
 
 
@@ -126,6 +155,10 @@ def _update(connection: Connection, old: JobRecord, declaration: Declaration, co
         del row[name]
     jobs.change(connection, old, **row)
     return True
+
+
+def _declared(record: JobRecord) -> bool:
+    return record.origin == "code" and record.fires
 
 
 def _schedule_of(record: JobRecord) -> tuple[TriggerSpec, str, object, bool]:
