@@ -11,7 +11,7 @@ from whalefall.control.client import ask
 from whalefall.control.protocol import Request as ControlRequest
 from whalefall.errors import ConfigError, ControlError
 from whalefall.plan import Plan, plan_to_json
-from whalefall.planner import addresses, python
+from whalefall.planner import activation, addresses, python
 from whalefall.planner.build import build
 from whalefall.planner.world import look
 
@@ -21,10 +21,12 @@ ANSWER_WITHIN_S = 2.0
 def serve(arguments: argparse.Namespace) -> int:
     """Does not return when all is well. The planner's memory ends with the exec."""
     signal.signal(signal.SIGTERM, _stop_before_the_start)
+    activation.take(os.environ)
     request = requests.of(arguments)
     refuse_second(look(request).run_dir)
     built = build(request)
     addresses.check_free(built.plan.listeners, dict(built.movers))
+    activation.close(activation.strangers(built.plan.listeners, request.environ))
     become_supervisor(built.plan)
 
 

@@ -19,6 +19,7 @@ class Listener:
     name: str
     address: str
     backlog: int = 2048  # Gunicorn's own default; the kernel caps it at net.core.somaxconn
+    descriptor: int | None = None  # of the supervisor: a service manager has bound it (sd_listen_fds(3))
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ def check_distinct(named: Sequence[tuple[str, str]]) -> None:
 def check_free(listeners: Sequence[Listener], variables: dict[str, str]) -> None:
     """Binds each and lets go. Raises ConfigError that names who has it; `variables` says which setting moves it."""
     for listener in listeners:
+        if listener.descriptor is not None:  # bound already, for us
+            continue
         mend = variables.get(listener.name, "its address")
         if listener.address.startswith("unix:"):
             _check_unix(listener.address, mend)

@@ -16,7 +16,7 @@ import whalefall
 from whalefall.errors import ConfigError
 from whalefall.plan import Command, Dependency, Instance, Plan
 from whalefall.plan.order import check, start_order
-from whalefall.planner import addresses, directories, grace, nginx, python, services
+from whalefall.planner import activation, addresses, directories, grace, nginx, python, services
 from whalefall.planner.environment import Environment
 from whalefall.planner.gunicorn import READY_PATH
 from whalefall.planner.layout import Layout, lay_out
@@ -62,6 +62,7 @@ def build(request: Request, *, dry: bool = False) -> Built:
             notes += more if number == 1 else ()
     if world.front:
         notes.append(f"the site is at {services.public_url(world)}")
+    notes += activation.notes(layout.listeners, request.environ)
     plan = _plan(world, layout, instances, notes)
     check(plan)
     if not dry:
@@ -78,7 +79,7 @@ def _plan(world: World, layout: Layout, instances: Sequence[Instance], notes: Se
         log_format=_LOG_FORMATS[world.settings.log_format],
         log_dir=world.absolute(world.settings.log_dir),
         crash_dir=str(world.data_dir / "crashes"),
-        replan=_replan(world.request),
+        replan=_replan(world.request, layout),
         notes=tuple(notes),
     )
 
@@ -191,7 +192,7 @@ def _notes(world: World, after: Mapping[str, Sequence[Dependency]], graces: Mapp
     return notes
 
 
-def _replan(request: Request) -> Command:
+def _replan(request: Request, layout: Layout) -> Command:
     """The same question once more, for a reload: the files may have changed, the command line has not."""
     words = [*python.module("whalefall"), "plan", "--for-supervisor"]
     words += [request.app] if request.app else []
@@ -203,7 +204,8 @@ def _replan(request: Request) -> Command:
         ("--env", request.env_file),
     ):
         words += [flag, str(value)] if value else []
-    return Command(tuple(words), str(request.directory.absolute()), dict(request.environ))
+    environ = activation.remaining(layout.listeners, request.environ)
+    return Command(tuple(words), str(request.directory.absolute()), environ)
 
 
 def _write_health(world: World, layout: Layout) -> None:

@@ -15,7 +15,7 @@ from whalefall.settings import Settings, table
 # Belongs to the process that got it from its own parent, never to our children (sd_listen_fds(3), sd_notify(3), nginx).
 PRIVATE = frozenset(
     """LISTEN_FDS LISTEN_PID LISTEN_FDNAMES LISTEN_PIDFDID NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID MAINPID NGINX
-    WHALEFALL_LIFE WHALEFALL_DIRECT PS HONCHO_PROCESS_NAME GUNICORN_PID GUNICORN_FD""".split()  # noqa: SIM905
+    WHALEFALL_LIFE WHALEFALL_SOCKETS WHALEFALL_DIRECT PS HONCHO_PROCESS_NAME GUNICORN_PID GUNICORN_FD""".split()  # noqa: SIM905
 )
 MASK = "********"
 _SECRET_NAME = re.compile(r"KEY|TOKEN|PASSWORD|PASSWD|SECRET|DSN|CREDENTIAL", re.IGNORECASE)

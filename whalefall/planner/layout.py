@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from whalefall.errors import ConfigError
 from whalefall.plan import Listener
-from whalefall.planner import addresses, formation, nginx
+from whalefall.planner import activation, addresses, formation, nginx
 from whalefall.planner.roles import Role
 from whalefall.planner.world import World
 
@@ -39,7 +39,7 @@ def lay_out(world: World) -> Layout:
         if role := world.running(word):
             upstreams[word] = _upstream(world, role, ports, [address for _, address, _ in wanted[role.name]])
     return Layout(
-        listeners=tuple(listener for listener, _ in listeners),
+        listeners=activation.adopt([listener for listener, _ in listeners], world.request.environ),
         of={name: tuple(each for each, _, _ in held) for name, held in wanted.items()},
         ports=ports,
         upstreams=upstreams,

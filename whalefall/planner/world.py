@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from whalefall.errors import ConfigError
-from whalefall.planner import applications, dotenv, formation, nginx, options, procfile
+from whalefall.planner import activation, applications, dotenv, formation, nginx, options, procfile
 from whalefall.planner.environment import Environment, load_settings, merge, plain, put
 from whalefall.planner.options import Options
 from whalefall.planner.roles import Role, check_roles, classify, many_refused
@@ -151,6 +151,7 @@ def _environment(request: Request) -> Environment:
         "GRACE": "" if request.grace_s is None else str(request.grace_s),
     }
     put(environment, {key: value for key, value in asked.items() if value}, "command line")
+    put(environment, activation.variables(request.environ), "the service manager's socket")
     scripts = str(Path(sys.executable).parent)
     path_variable = environment["PATH"].value if "PATH" in environment else os.defpath
     if scripts not in path_variable.split(":") and sys.prefix != sys.base_prefix:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import socket
 import stat
 from pathlib import Path
@@ -15,6 +16,8 @@ _UNIX = "unix:"
 def bind(listener: Listener) -> socket.socket:
     """A listening socket for `listener`. Raises ConfigError that says what is in the way."""
     try:
+        if listener.descriptor is not None:
+            return _adopt(listener.descriptor)
         if listener.address.startswith(_UNIX):
             return _bind_unix(listener)
         return _bind_tcp(listener)
@@ -32,6 +35,14 @@ def parse(address: str) -> tuple[socket.AddressFamily, str | tuple[str, int]]:
     if host.startswith("["):
         return socket.AF_INET6, (host.strip("[]"), int(port))
     return socket.AF_INET, (host, int(port))
+
+
+def _adopt(descriptor: int) -> socket.socket:
+    """Another's socket: bound, listening, and still there after us. A copy, so that ours can be closed and taken again.
+
+    Only the number is kept, not the state: the path of a unix socket is its owner's to remove.
+    """
+    return socket.socket(fileno=fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 0))
 
 
 def _bind_tcp(listener: Listener) -> socket.socket:
