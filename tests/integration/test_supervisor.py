@@ -611,6 +611,29 @@ def test_a_service_that_notifies_is_ready_when_it_says_so_and_nobody_else_can_sa
         assert supervised.rows()["slow.1"]["state"] == "starting"
 
 
+def test_a_service_that_misses_its_watchdog_is_replaced_and_why_says_so(tmp_path: Path) -> None:
+    code = """
+import os, socket, time
+assert os.environ["WATCHDOG_PID"] == str(os.getpid())
+period_s = int(os.environ["WATCHDOG_USEC"]) / 2_000_000
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as up:
+    for _ in range(8):
+        up.sendto(b"WATCHDOG=1", os.environ["NOTIFY_SOCKET"])
+        time.sleep(period_s)
+print("enough", flush=True)
+time.sleep(3600)
+"""
+    dog = instance("dog", python(code), tmp_path, watchdog_s=1.0)
+    with Supervised(tmp_path, dog, instance("other", SLEEPER, tmp_path)) as supervised:
+        supervised.until_said("dog.1 no longer says that it is alive (no WATCHDOG=1 within 1 s); restarting it")
+        assert "enough" in supervised.output(), "it was ended while it still said so"
+        supervised.until(lambda rows: rows["dog.1"]["generation"] == 2, "the second generation runs")
+        (found,) = supervised.ask("why", "dog")["dossiers"]
+        assert found["what"].startswith("dog.1 no longer answered")
+        assert found["last_probe"] == "no WATCHDOG=1 within 1 s"
+        assert "WATCHDOG_USEC" not in psutil.Process(supervised.rows()["other.1"]["pid"]).environ()
+
+
 def test_a_service_manager_above_us_is_told(tmp_path: Path) -> None:
     planner = python("import sys; sys.exit(1)")
     from whalefall.plan import Command

@@ -6,6 +6,7 @@ process that is gone.
 """
 
 import heapq
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from whalefall.supervisor.core.events import (
     PlanChanged,
     ProbeFailed,
     ProbeSucceeded,
+    SaidAlive,
     Spawned,
     SpawnFailed,
     SpawnHeld,
@@ -52,8 +54,11 @@ class Process:
     heirs: int
     heirs_deaf: bool
     leader_alive: bool = True
-    hanging: bool = False
+    hanging_since: float = math.inf
     answering_from: float = 0.0
+
+    def hanging(self, now: float) -> bool:
+        return now >= self.hanging_since
 
     @property
     def alive(self) -> bool:
@@ -193,10 +198,17 @@ class World:
         elif fate == "never ready":
             process.answering_from = float("inf")
         elif fate == "hangs":
-            self._after(5.0, lambda: setattr(process, "hanging", True))
+            process.hanging_since = self.now + 5.0
+        if instance.watchdog_s is not None:
+            self._feed_the_watchdog(process, instance.watchdog_s / 2)
         if instance.run_once:
             self._after(2.0, lambda: self._leader_dies(life, ExitStatus(0)))
         return Spawned(life, process.pid)
+
+    def _feed_the_watchdog(self, process: Process, period_s: float) -> None:
+        if process.leader_alive and not process.hanging(self.now):
+            self.queue.append(SaidAlive(process.life))
+            self._after(period_s, lambda: self._feed_the_watchdog(process, period_s))
 
     def _leader_dies(self, life: str, status: ExitStatus) -> None:
         process = self.processes.get(life)
@@ -245,7 +257,7 @@ class World:
         def answer() -> None:
             if self.asked.get(life) != number:
                 return
-            if self.now >= process.answering_from and process.leader_alive and not process.hanging:
+            if self.now >= process.answering_from and process.leader_alive and not process.hanging(self.now):
                 del self.asked[life]
                 self.queue.append(ProbeSucceeded(life))
             elif self.pick(2):
@@ -289,6 +301,7 @@ class World:
         deadline = self.engine.next_deadline()
         for slot in self.engine.slots.values():
             self._never_forgotten(slot, deadline)
+            self._nothing_hangs_unnoticed(slot)
 
     def _no_two_generations_side_by_side(self) -> None:
         alive: dict[str, int] = {}
@@ -297,6 +310,12 @@ class World:
             if process.alive and stop_first:
                 alive[process.instance.name] = alive.get(process.instance.name, 0) + 1
         assert all(count == 1 for count in alive.values()), f"side by side: {alive}"
+
+    def _nothing_hangs_unnoticed(self, slot: Slot) -> None:
+        limit_s = slot.instance.watchdog_s
+        if slot.state is State.READY and slot.current is not None and limit_s is not None:
+            process = self.processes[slot.current.id]
+            assert self.now <= process.hanging_since + limit_s, f"{process.life} hangs since {process.hanging_since}"
 
     def _never_forgotten(self, slot: Slot, deadline: float | None) -> None:
         if not slot.wanted or slot.state in (State.READY, State.FINISHED) or self.queue:

@@ -49,6 +49,7 @@ class Probe:
     `http` asks `GET path` at `address` and wants a status below 400; `tcp` wants a connection; `exec` wants exit code 0
     of `argv`; `notify` waits for `READY=1` (sd_notify(3)) and asks nothing.
     `failures` in a row make a liveness probe fail (Kubernetes' `failureThreshold`).
+    What a service must say by itself, and how often, is `Instance.watchdog_s`.
     """
 
     kind: Literal["http", "tcp", "exec", "notify"]
@@ -113,6 +114,7 @@ class Instance:
     after: tuple[Dependency, ...] = ()
     ready: Probe | None = None
     live: Probe | None = None
+    watchdog_s: float | None = None  # once ready it must say WATCHDOG=1 this often (sd_watchdog_enabled(3))
     start_timeout_s: float = 60.0
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     stop: StopPolicy = field(default_factory=StopPolicy)

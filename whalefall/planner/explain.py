@@ -111,8 +111,10 @@ def _probe(probe: Probe | None) -> str:
             return f"when GET {probe.path} at {probe.address or 'a socket of its own'} answers below 400"
         case Probe(kind="tcp"):
             return f"when {probe.address} takes a connection"
+        case Probe(kind="exec"):
+            return f"when `{shlex.join(probe.argv)}` exits with 0"
         case _:
-            return probe.kind
+            return "when it says READY=1"
 
 
 def _value(name: str, variable: Variable, *, show_secrets: bool) -> str:

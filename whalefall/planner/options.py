@@ -32,12 +32,13 @@ class ServiceOptions:
     """What the file says of one service; None or empty where it says nothing. One field per row of SERVICE."""
 
     listen: tuple[str, ...] = ()
-    ready: str | None = None
+    ready: str | tuple[str, ...] | None = None
     start_timeout: float | None = None
-    live: str | None = None
+    live: str | tuple[str, ...] | None = None
     live_period: float | None = None
     live_timeout: float | None = None
     live_failures: int | None = None
+    watchdog: float | None = None
     after: tuple[Dependency, ...] | None = None
     run_once: bool | None = None
     instances: int | None = None
@@ -81,12 +82,13 @@ TOP = (
 
 SERVICE = (
     Option("listen", values.ADDRESSES, "Sockets that the supervisor holds open and passes to every start."),
-    Option("ready", values.PROBE, "How to tell that it is ready: an answer below 400, or a connection."),
+    Option("ready", values.READY, "How to tell that it is ready: an answer below 400, a connection, or its own word."),
     Option("start_timeout", values.SECONDS, "How long it may take to become ready; then it counts as crashed."),
-    Option("live", values.PROBE, "What is asked for ever; when it fails, the service is restarted."),
+    Option("live", values.LIVE, "What is asked for ever; when it fails, the service is restarted."),
     Option("live_period", values.SECONDS, "How often `live` is asked."),
     Option("live_timeout", values.SECONDS, "How long an answer to `live` may take."),
     Option("live_failures", values.count(1, 100), "How many failures of `live` in a row restart it."),
+    Option("watchdog", values.SECONDS, "How often it must say WATCHDOG=1; when it does not, it is restarted."),
     Option("after", values.SERVICES, "Starts behind these: SERVICE (ready), SERVICE:started, SERVICE:finished."),
     Option("run_once", values.FLAG, "It shall end by itself, with 0, and is not started again."),
     Option("instances", values.count(0, values.INSTANCES_MAX), "How many of it run; -c on the command line wins."),

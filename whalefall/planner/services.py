@@ -75,6 +75,7 @@ def instance(service: Service, number: int) -> tuple[Instance, Environment, tupl
         after=service.after,
         ready=_ready(service, number, plain(environment)),
         live=_live(service, number, plain(environment)),
+        watchdog_s=_watchdog_s(service),
         start_timeout_s=options.start_timeout or START_TIMEOUT_S,
         restart=_restart(service),
         stop=_stop(service, side_by_side=side_by_side),
@@ -134,6 +135,9 @@ def _ready(service: Service, number: int, environ: Mapping[str, str]) -> Probe |
     world, role = service.world, service.role
     address = _asked_at(service, number, environ)
     if chosen := world.options.of(role.name).ready:
+        if role.ours and chosen == "notify":
+            where = world.options.where(role.name, "ready")
+            raise ConfigError(f"{where}: Gunicorn and Nginx do not say when they can serve. Remove it.")
         return _chosen(chosen, address)
     if role.ours and role.role == "nginx":
         return Probe("http", address, nginx.HEALTH)
@@ -155,23 +159,27 @@ def _asked_at(service: Service, number: int, environ: Mapping[str, str]) -> str:
     return addresses.reachable(service.layout.address(held[0])) if held else f"127.0.0.1:{service.port(number)}"
 
 
-def _chosen(word: str, address: str) -> Probe | None:
-    match word:
+def _chosen(what: str | tuple[str, ...], address: str) -> Probe | None:
+    match what:
         case "none":
             return None
         case "tcp":
             return Probe("tcp", address)
+        case "notify":
+            return Probe("notify")
+        case tuple():
+            return Probe("exec", argv=what)
         case _:
-            return Probe("http", address, word)
+            return Probe("http", address, what)
 
 
 def _live(service: Service, number: int, environ: Mapping[str, str]) -> Probe | None:
     """Our Gunicorns and our Nginx are asked for ever; of others we do not know what they may take their time for."""
     role, options = service.role, service.world.options.of(service.role.name)
-    path = options.live or "none"
+    what = options.live or "none"
     if role.ours and not options.live:
-        path = nginx.HEALTH if role.role == "nginx" else LIVE_PATH
-    probe = _chosen(path, _asked_at(service, number, environ))
+        what = nginx.HEALTH if role.role == "nginx" else LIVE_PATH
+    probe = _chosen(what, _asked_at(service, number, environ))
     if probe is None:
         for key in ("live_period", "live_timeout", "live_failures"):
             if getattr(options, key) is not None:
@@ -184,6 +192,14 @@ def _live(service: Service, number: int, environ: Mapping[str, str]) -> Probe | 
         timeout_s=options.live_timeout or LIVE_TIMEOUT_S,
         failures=options.live_failures or probe.failures,
     )
+
+
+def _watchdog_s(service: Service) -> float | None:
+    watchdog_s = service.world.options.of(service.role.name).watchdog
+    if watchdog_s is not None and service.role.ours:
+        where = service.world.options.where(service.role.name, "watchdog")
+        raise ConfigError(f"{where}: our own roles do not say WATCHDOG=1, they are asked by `live`. Remove it.")
+    return watchdog_s
 
 
 def _command(service: Service, argv: tuple[str, ...], environment: Environment) -> Command:

@@ -81,10 +81,22 @@ def _seconds(value: Any) -> float:
     return float(value)
 
 
-def _probe(value: Any) -> str:
-    if isinstance(value, str) and (value in ("tcp", "none") or re.fullmatch(r"/[!-~]*", value)):
-        return value
-    raise ValueError('write a path to ask for by HTTP, as in "/health", or "tcp" or "none"')
+def _probe(*words: str) -> Kind:
+    """What to ask: one of `words`, a path, or a command."""
+    shown = ['"/path"', *(f'"{word}"' for word in words), "a command as a list of words"]
+    text = f"{', '.join(shown[:-1])} or {shown[-1]}"
+    told = f'write a path to ask for by HTTP, as in "/health", or {", ".join(shown[1:-1])}, or {shown[-1]}'
+
+    def read(value: Any) -> str | tuple[str, ...]:
+        if isinstance(value, str) and (value in words or re.fullmatch(r"/[!-~]*", value)):
+            return value
+        if isinstance(value, list) and value and all(isinstance(word, str) and word for word in value):
+            return tuple(value)
+        raise ValueError(told)
+
+    one = {"type": "string", "pattern": rf"^({'|'.join(words)}|/[!-~]*)$"}
+    command = {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}
+    return Kind(read, text, {"anyOf": [one, command]})
 
 
 def _list(value: Any) -> list[str]:
@@ -176,7 +188,8 @@ SIGNAL = Kind(
     "name of a signal",
     {"type": "string", "pattern": rf"^([Ss][Ii][Gg])?({'|'.join((*SIGNALS, *map(str.lower, SIGNALS)))})$"},
 )
-PROBE = Kind(_probe, '"/path", "tcp" or "none"', {"type": "string", "pattern": r"^(tcp|none|/[!-~]*)$"})
+READY = _probe("tcp", "notify", "none")
+LIVE = _probe("tcp", "none")
 ADDRESSES = Kind(
     _listen,
     "list of addresses",

@@ -64,7 +64,7 @@ class Loop:
     probes: Probes
     signals: Signals
     run_dir: Path
-    notify_address: str = ""  # where a service whose readiness is `notify` says READY=1
+    notify_address: str = ""  # where services say READY=1 and WATCHDOG=1
     identity: str = ""  # of this very supervisor, in the environment of all that it starts
     sockets: dict[str, socket.socket] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
@@ -257,7 +257,8 @@ class Loop:
             if living.private is not None:
                 sockets.append(("probe", living.private.fileno()))
             write = self.output.open(life, instance.name)
-            handed = Handed(write, sockets, as_nginx=instance.sockets == "nginx", held=held)
+            as_nginx = instance.sockets == "nginx"
+            handed = Handed(write, sockets, as_nginx=as_nginx, held=held, watchdog_s=instance.watchdog_s)
             try:
                 pid = spawn(instance.command, handed, self._tags(life, instance), _death_signal(instance))
             finally:
@@ -275,7 +276,7 @@ class Loop:
 
     def _tags(self, life: str, instance: Instance) -> dict[str, str]:
         tags = {trees.TAG: life, guardian.TAG: self.identity}
-        if instance.ready is not None and instance.ready.kind == "notify":
+        if instance.watchdog_s is not None or (instance.ready is not None and instance.ready.kind == "notify"):
             tags["NOTIFY_SOCKET"] = self.notify_address
         return tags
 

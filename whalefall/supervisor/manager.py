@@ -2,7 +2,8 @@
 
 As a unit (`Type=notify`): READY=1 when everything is ready for the first time, STATUS= when a state changes,
 RELOADING=1 and READY=1 around a reload, STOPPING=1, and WATCHDOG=1 in half of the period that it wants. To a service
-whose readiness is `notify`: a NOTIFY_SOCKET, and its READY=1 counts when it comes from its own tree.
+whose readiness is `notify`, or that has a watchdog: a NOTIFY_SOCKET, and its READY=1 and WATCHDOG=1 count when they
+come from its own tree.
 """
 
 import os
@@ -10,7 +11,7 @@ import selectors
 from collections.abc import Mapping
 from pathlib import Path
 
-from whalefall.supervisor.core.events import ProbeSucceeded
+from whalefall.supervisor.core.events import SaidAlive, SaidReady
 from whalefall.supervisor.core.handover import State
 from whalefall.supervisor.edge import clock
 from whalefall.supervisor.edge.notify import Mailbox, Upward
@@ -34,9 +35,14 @@ class ServiceManager(AfterTurn):
     def readable(self, kind: str, name: object) -> None:
         if kind == "notify":
             for pid, lines in self.mailbox.take():
-                life = self.loop.life_of(pid)
-                if life and "READY=1" in lines:
-                    self.loop.post(ProbeSucceeded(life))
+                if life := self.loop.life_of(pid):
+                    self._hear(life, lines)
+
+    def _hear(self, life: str, lines: list[str]) -> None:
+        if "READY=1" in lines:
+            self.loop.post(SaidReady(life))
+        if "WATCHDOG=1" in lines:
+            self.loop.post(SaidAlive(life))
 
     def next_deadline(self) -> float | None:
         return self.ping_at if self.period_s else None

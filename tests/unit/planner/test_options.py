@@ -30,6 +30,7 @@ live = "tcp"
 live_period = 3
 live_timeout = 0.5
 live_failures = 2
+watchdog = 30
 run_once = true
 instances = 4
 restart_first = 1
@@ -62,6 +63,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         live_period=3.0,
         live_timeout=0.5,
         live_failures=2,
+        watchdog=30.0,
         run_once=True,
         instances=4,
         restart_first=1.0,
@@ -113,6 +115,10 @@ VALUES = {
     "ready without a slash": ("ready", "health", "write a path to ask for by HTTP"),
     "ready with a blank": ("ready", "/a b", "write a path"),
     "ready as a number": ("ready", 1, "write a path"),
+    "ready as no command": ("ready", [], "or a command as a list of words"),
+    "ready as a command with a number": ("ready", ["sleep", 1], "or a command as a list of words"),
+    "live by its own word": ("live", "notify", 'or "tcp", "none", or a command'),
+    "a watchdog that never barks": ("watchdog", 0, "more than 0"),
     "after as a text": ("after", "web", "write a list of texts"),
     "after an unknown state": ("after", ["web:up"], "'web:up' ends with no known state"),
     "a signal": ("stop_signal", "SIGBOOM", "write one of TERM, INT"),

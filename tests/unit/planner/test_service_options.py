@@ -23,6 +23,7 @@ REACHES: dict[str, tuple[str, Callable[[Instance], object], object, object]] = {
     "live_period": ('live = "tcp"\nlive_period = 7', lambda i: i.live and i.live.period_s, 7.0, None),
     "live_timeout": ('live = "tcp"\nlive_timeout = 3', lambda i: i.live and i.live.timeout_s, 3.0, None),
     "live_failures": ('live = "tcp"\nlive_failures = 2', lambda i: i.live and i.live.failures, 2, None),
+    "watchdog": ("watchdog = 30", lambda i: i.watchdog_s, 30.0, None),
     "after": ('after = ["web:started"]', lambda i: i.after, (Dependency("web", "started"),), ()),
     "run_once": ("run_once = true", lambda i: i.run_once, True, False),
     "stop_signal": ('stop_signal = "INT"', lambda i: i.stop.signal, "INT", "TERM"),
@@ -87,6 +88,21 @@ def test_a_user_brings_its_own_home(scene: Scene) -> None:
     assert (command.user, command.env["USER"], command.env["LOGNAME"]) == ("nobody", "nobody", "nobody")
     assert command.env["HOME"] != "/nowhere"
     assert worker(scene, 'user = "nobody"\nenv = { HOME = "/h" }').command.env["HOME"] == "/h"
+
+
+@pytest.mark.parametrize(
+    ("line", "probe"),
+    [('ready = "notify"', Probe("notify")), ('ready = ["pg_isready", "-q"]', Probe("exec", argv=("pg_isready", "-q")))],
+)
+def test_ready_is_told_by_the_service_itself_or_by_a_command(scene: Scene, line: str, probe: Probe) -> None:
+    assert worker(scene, line).ready == probe
+
+
+@pytest.mark.parametrize("line", ['ready = "notify"', "watchdog = 9"])
+def test_our_own_roles_say_nothing_by_themselves(scene: Scene, line: str) -> None:
+    scene.procfile("web: whalefall web\n").write("whalefall.toml", f"[services.web]\n{line}\n")
+    with pytest.raises(ConfigError, match=r"^whalefall.toml: \[services.web\] (ready|watchdog): .* Remove it\."):
+        scene.build()
 
 
 REFUSED = {

@@ -27,6 +27,8 @@ from whalefall.supervisor.core.events import (
     PlanChanged,
     ProbeFailed,
     ProbeSucceeded,
+    SaidAlive,
+    SaidReady,
     Spawned,
     SpawnFailed,
     SpawnHeld,
@@ -367,6 +369,38 @@ def test_liveness_fails_only_after_the_threshold_and_then_restarts():
         << Signal("a.1#1", 7, "TERM")
     )
     assert conversation << says("a.1 no longer answers (3 probes in a row: no answer within 2 s); restarting it")
+
+
+def watched():
+    return running(service(watchdog_s=30, stop=StopPolicy(dump_signal="USR2")))
+
+
+def test_a_watchdog_that_is_fed_lets_it_live_and_wakes_us_for_nothing_else():
+    conversation = watched()
+    for moment in (20, 40, 60):
+        conversation >> at(moment) >> SaidAlive("a.1#1")
+        assert conversation.engine.next_deadline() == moment + 30
+    assert conversation >> at(89.9)
+
+
+def test_what_misses_its_watchdog_hangs():
+    conversation = watched() >> at(10) >> SaidAlive("a.1#1") >> at(39.9) >> at(40)
+    conversation << SignalDescendants("a.1#1", "USR2") << Signal("a.1#1", 7, "TERM")
+    conversation << says("a.1 no longer says that it is alive (no WATCHDOG=1 within 30 s); restarting it")
+    conversation >> SaidAlive("a.1#1") >> Exited(7, GOOD) << KillTree("a.1#1") >> TreeEmptied("a.1#1")
+    assert conversation << Forget("a.1#1") << Spawn("a.1#2") << says("no longer answered 40.0 s after its start")
+
+
+def test_a_watchdog_counts_from_ready_on_and_only_its_own_word_makes_it_so():
+    notifying = service(ready=Probe("notify"), watchdog_s=5, start_timeout_s=60)
+    conversation = play(notifying) >> Start() << Spawn("a.1#1") >> Spawned("a.1#1", 7) >> SaidAlive("a.1#1") >> at(50)
+    assert conversation >> SaidReady("a.1#1") << says("a.1 is ready 50.0 s after its start") >> at(54.9)
+
+
+def test_the_word_of_a_service_counts_only_where_it_is_waited_for():
+    conversation = play(service(ready=HTTP, watchdog_s=5)) >> Start() << Spawn("a.1#1") >> Spawned("a.1#1", 7)
+    assert conversation << order(AskProbe) >> SaidReady("a.1#1")
+    assert conversation.engine.slots["a.1"].state is State.STARTING
 
 
 def test_what_stays_stopped_for_a_whole_period_is_continued():

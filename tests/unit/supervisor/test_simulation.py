@@ -24,6 +24,7 @@ def _web(**changes: object) -> Instance:
 
 def _scheduler(**changes: object) -> Instance:
     options = {"ready": READY, "live": LIVE, "start_timeout_s": 10.0, "restart": RestartPolicy(on_give_up="degrade")}
+    options["watchdog_s"] = 40.0
     return service("scheduler", lock="/scheduler.lock", **{**options, **changes})
 
 
@@ -39,7 +40,7 @@ PLAN = Plan((_nginx(), _web(), _scheduler()), drain_delay_s=5)
 CHANGES = (
     Plan((_nginx(), _web(start_timeout_s=11.0), _scheduler())),
     Plan((_nginx(), _web(), _scheduler(start_timeout_s=11.0))),
-    Plan((_web(), service("worker"))),
+    Plan((_web(), service("worker", watchdog_s=60))),
     Plan((_nginx(), _web(replace="stop_first"), _scheduler(), service("worker", 1), service("worker", 2))),
 )
 GATED = Plan((RELEASE, _web(after=AFTER_RELEASE), _scheduler(after=AFTER_RELEASE)))

@@ -64,6 +64,20 @@ class ProbeSucceeded:
 
 
 @dataclass(frozen=True, slots=True)
+class SaidReady:
+    """READY=1 of sd_notify(3); it counts where the Plan waits for it."""
+
+    life: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaidAlive:
+    """WATCHDOG=1 of sd_notify(3)."""
+
+    life: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeFailed:
     life: str
     reason: str
@@ -121,6 +135,8 @@ Event = (
     | TreeEmptied
     | ProbeSucceeded
     | ProbeFailed
+    | SaidReady
+    | SaidAlive
     | FoundStopped
     | DeadlinePassed
     | StopRequested

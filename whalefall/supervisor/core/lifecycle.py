@@ -35,6 +35,8 @@ from whalefall.supervisor.core.events import (
     FoundStopped,
     ProbeFailed,
     ProbeSucceeded,
+    SaidAlive,
+    SaidReady,
     Spawned,
     SpawnFailed,
     SpawnHeld,
@@ -86,6 +88,7 @@ class Life:
     deadline: float | None = None  # when the phase has lasted too long
     probe_at: float | None = None  # when to ask next, unless a question is out
     probe_until: float | None = None  # when the question that is out counts as failed
+    watchdog_at: float | None = None  # when it must have said that it is alive
     probe_failures: int = 0
     probe_said: str = ""
     ending: Ending = Ending.ITSELF
@@ -122,12 +125,14 @@ class Life:
                 return self._over(now)
             case Phase.STARTING, ProbeSucceeded():
                 return self._ready(now)
-            case Phase.STARTING, ProbeFailed(reason=reason):
-                return self._not_yet(reason)
+            case Phase.STARTING, SaidReady() if self.instance.ready and self.instance.ready.kind == "notify":
+                return self._ready(now)
+            case Phase.READY, SaidAlive():
+                return self._said_alive(now)
             case Phase.READY, ProbeSucceeded():
                 return self._still_alive()
-            case Phase.READY, ProbeFailed(reason=reason):
-                return self._missed_a_probe(reason, now)
+            case Phase.STARTING | Phase.READY, ProbeFailed(reason=reason):
+                return self._no_good_answer(reason, now)
             case Phase.READY, FoundStopped(pids=pids):
                 return self._continue_what_stays_stopped(pids)
             case Phase.STARTING | Phase.READY, Exited(pid=pid) if pid == self.pid:
@@ -146,7 +151,8 @@ class Life:
 
     def next_deadline(self) -> float | None:
         probe = self.probe_at if self.probe_until is None else self.probe_until
-        return min((time for time in (self.deadline, probe) if time is not None), default=None)
+        times = (self.deadline, probe, self.watchdog_at)
+        return min((time for time in times if time is not None), default=None)
 
     def retire(self, now: float) -> list[Action]:
         """Another generation serves now: finish what you have, without haste."""
@@ -210,25 +216,33 @@ class Life:
         self.ready_at, self.probe_failures, self.probe_until = now, 0, None
         self._enter(Phase.READY, now, None)
         self.probe_at = None if self.instance.live is None else now + self.instance.live.period_s
+        self._said_alive(now)
         return [Report(f"{self.instance.name} is ready {now - self.born:.1f} s after its start", self.instance.name)]
+
+    def _said_alive(self, now: float) -> list[Action]:
+        self.watchdog_at = None if self.instance.watchdog_s is None else now + self.instance.watchdog_s
+        return []
 
     def _still_alive(self) -> list[Action]:
         self.probe_failures, self.probe_until = 0, None
         return []
 
-    def _missed_a_probe(self, reason: str, now: float) -> list[Action]:
+    def _no_good_answer(self, reason: str, now: float) -> list[Action]:
+        """While it starts it may yet come; later so many in a row are too many."""
+        self.probe_said, self.probe_until = reason, None
         live = self.instance.live
-        if live is None:
+        if self.phase is Phase.STARTING or live is None:
             return []
-        self.probe_failures, self.probe_said, self.probe_until = self.probe_failures + 1, reason, None
-        if self.probe_failures >= live.failures:
-            count = f"{self.probe_failures} probes in a row: {reason}"
-            text = f"{self.instance.name} no longer answers ({count}); restarting it"
-            report = Report(text, self.instance.name, "error")
-            dump = self.instance.stop.dump_signal
-            ask = [SignalDescendants(self.id, dump)] if dump else []
-            return [report, *ask, *self.stop(Ending.HUNG, now)]
-        return []
+        self.probe_failures += 1
+        if self.probe_failures < live.failures:
+            return []
+        return self._hangs(f"no longer answers ({self.probe_failures} probes in a row: {reason})", now)
+
+    def _hangs(self, how: str, now: float) -> list[Action]:
+        report = Report(f"{self.instance.name} {how}; restarting it", self.instance.name, "error")
+        dump = self.instance.stop.dump_signal
+        ask = [SignalDescendants(self.id, dump)] if dump else []
+        return [report, *ask, *self.stop(Ending.HUNG, now)]
 
     def _ask(self, probe: Probe, now: float) -> list[Action]:
         self.probe_at, self.probe_until = now + probe.period_s, now + probe.timeout_s
@@ -244,12 +258,15 @@ class Life:
         text = f"{self.instance.name}: pid {names} was stopped (SIGSTOP) for a whole probe period and is continued"
         return [Report(text, self.instance.name, "warning"), Continue(self.id, still)]
 
-    def _not_yet(self, reason: str) -> list[Action]:
-        self.probe_said, self.probe_until = reason, None
-        return []
+    def _no_answer(self) -> str:
+        probe = self._probe()
+        return f"no answer within {probe.timeout_s:g} s" if probe else "no answer"
+
+    def _probe(self) -> Probe | None:
+        return self.instance.ready if self.phase is Phase.STARTING else self.instance.live
 
     def _drop_probe(self) -> list[Action]:
-        out, self.probe_at, self.probe_until = self.probe_until, None, None
+        out, self.probe_at, self.probe_until, self.watchdog_at = self.probe_until, None, None, None
         return [] if out is None else [DropProbe(self.id)]
 
     def _note_exit(self, exited: Exited) -> None:
@@ -275,18 +292,16 @@ class Life:
 
     def _time_has_come(self, now: float) -> list[Action]:
         if self.probe_until is not None and now >= self.probe_until:
-            return [DropProbe(self.id), *self._probe_timed_out(now)]
+            return [DropProbe(self.id), *self._no_good_answer(self._no_answer(), now)]
+        if self.watchdog_at is not None and now >= self.watchdog_at:
+            self.probe_said = f"no WATCHDOG=1 within {self.instance.watchdog_s:g} s"
+            return self._hangs(f"no longer says that it is alive ({self.probe_said})", now)
         if self.deadline is not None and now >= self.deadline:
             return self._phase_lasted_too_long(now)
         if self.probe_until is None and self.probe_at is not None and now >= self.probe_at:
-            probe = self.instance.ready if self.phase is Phase.STARTING else self.instance.live
+            probe = self._probe()
             return [] if probe is None else self._ask(probe, now)
         return []
-
-    def _probe_timed_out(self, now: float) -> list[Action]:
-        probe = self.instance.ready if self.phase is Phase.STARTING else self.instance.live
-        reason = f"no answer within {probe.timeout_s:g} s" if probe else "no answer"
-        return self._not_yet(reason) if self.phase is Phase.STARTING else self._missed_a_probe(reason, now)
 
     def _phase_lasted_too_long(self, now: float) -> list[Action]:
         name, stop = self.instance.name, self.instance.stop

@@ -32,6 +32,7 @@ class Handed:
     sockets: Sequence[tuple[str, int]] = ()
     as_nginx: bool = False
     held: Sequence[int] = ()
+    watchdog_s: float | None = None  # it is told by sd_watchdog_enabled(3)'s variables
 
 
 class SpawnError(Exception):
@@ -85,7 +86,7 @@ def _become(  # noqa: PLR0917 - one caller, in the same words
         linux.die_with_parent(death_signal)
         if os.getppid() != parent:  # prctl(2): the parent may have died before the call
             os._exit(1)
-        env = {**command.env, **extra_env, **_socket_variables(handed)}
+        env = {**command.env, **extra_env, **_socket_variables(handed), **_watchdog_variables(handed)}
         step = f"run {command.argv[0]}"
         os.execvpe(command.argv[0], list(command.argv), env)  # noqa: S606 - no shell is the point
     except OSError as error:
@@ -134,6 +135,12 @@ def _socket_variables(handed: Handed) -> dict[str, str]:
         "LISTEN_FDNAMES": ":".join(name for name, _ in handed.sockets),
         "LISTEN_PID": str(os.getpid()),
     }
+
+
+def _watchdog_variables(handed: Handed) -> dict[str, str]:
+    if handed.watchdog_s is None:
+        return {}
+    return {"WATCHDOG_USEC": str(int(handed.watchdog_s * 1_000_000)), "WATCHDOG_PID": str(os.getpid())}
 
 
 def _limit(command: Command) -> None:
