@@ -44,6 +44,7 @@ def add_headers(response: Response) -> Response:
     response.headers["X-Request-ID"] = request_id()
     if not is_ours():
         return response
+    response.vary.add("Accept-Language")
     for name, value in _SECURITY.items():
         response.headers.setdefault(name, value)
     if request.is_secure:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from babel.messages.pofile import read_po
-from flask import g, request
+from flask import g, has_request_context, request
 
 LANGUAGES = ("en", "zh-Hans")
 _CHINESE = ("zh-Hans", "zh-CN", "zh-SG", "zh")  # what browsers set to Simplified Chinese send
@@ -26,6 +26,8 @@ def catalogue() -> dict[str, str]:
 
 def language() -> str:
     """The language of this request's answer."""
+    if not has_request_context():
+        return "en"  # a log, a test, a thread of ours
     if "whalefall_language" not in g:
         best = request.accept_languages.best_match(_OFFERED, "en")
         g.whalefall_language = "zh-Hans" if best in _CHINESE else "en"

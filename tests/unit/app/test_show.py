@@ -69,11 +69,11 @@ def test_bars_are_as_high_as_the_runs_took_long(app) -> None:
 
 
 WORDS = [
-    ({"second": "*/30"}, "每 30 s"),
-    ({"minute": "*/15"}, "每 15 min"),
+    ({"second": "*/30"}, "每 30 秒"),
+    ({"minute": "*/15"}, "每 15 分钟"),
     ({"minute": "17", "hour": "3"}, "每天 03:17"),
     ({"minute": "5"}, "每小时 05 分"),
-    ({"minute": "0", "hour": "*/4"}, "每 4 h"),
+    ({"minute": "0", "hour": "*/4"}, "每 4 小时"),
     ({"minute": "30", "hour": "2", "day_of_week": "mon-fri"}, "周一\N{EN DASH}周五 02:30"),
     ({"minute": "0", "hour": "9", "day": "1"}, "每月 1 日 09:00"),
     ({"minute": "0", "hour": "9", "month": "1"}, None),

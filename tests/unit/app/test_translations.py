@@ -25,7 +25,7 @@ def said() -> set[str]:
     for path in ROOT.rglob("*.py"):
         with path.open("rb") as file:
             found |= {item[1] for item in extract("python", file, keywords={"translate": None})}
-    variable = [*RunState, *Source, *STATES, *SOURCES, *ROLE_NAMES, *WEEKDAYS, "none"]
+    variable = [*RunState, *Source, *STATES, *SOURCES, *ROLE_NAMES, *WEEKDAYS, "none", "ms", "s", "min", "h", "d"]
     return found | {str(word).replace("_", " ") for word in variable}
 
 

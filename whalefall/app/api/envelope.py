@@ -8,6 +8,8 @@ from typing import Any
 
 from flask import g, request
 
+from whalefall.app.retelling import retold
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 CATEGORIES = {
     400: "validation",
@@ -22,7 +24,7 @@ CATEGORIES = {
 
 def ok(data: Any = None, message: str = "OK", *, meta: dict[str, Any] | None = None) -> dict[str, Any]:
     """The success envelope; `data` and `meta` are left out when there are none."""
-    envelope: dict[str, Any] = {"success": True, "error": False, "message": message, "timestamp": now()}
+    envelope: dict[str, Any] = {"success": True, "error": False, "message": retold(message), "timestamp": now()}
     if data is not None:
         envelope["data"] = data
     if meta is not None:
@@ -50,10 +52,10 @@ def failed(failure: Failure, user: str | None) -> dict[str, Any]:
         "category": CATEGORIES.get(failure.status, "validation" if failure.status < 500 else "system"),
         "severity": "high" if failure.status >= 500 else "medium",
         "message_code": failure.code,
-        "message": failure.message,
+        "message": retold(failure.message),
         "timestamp": now(),
         "recoverable": failure.status not in (401, 403, 404, 405),
-        "suggestions": list(failure.suggestions),
+        "suggestions": [retold(text) for text in failure.suggestions],
         "context": _context(user),
     }
     if failure.extra is not None:

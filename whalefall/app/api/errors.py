@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
 from whalefall.app.api.envelope import Failure, failed
+from whalefall.app.retelling import retold
 from whalefall.errors import ConfigError, UsageError, WhalefallError
 from whalefall.scheduler import errors as scheduling
 
@@ -116,8 +117,8 @@ def _flat(messages: Any, path: str = "") -> dict[str, str]:
             inner = path if not path and key in ("json", "query", "form") else f"{path}.{key}".lstrip(".")
             found |= _flat(value, inner)
         return found
-    text = " ".join(str(item) for item in messages) if isinstance(messages, list) else str(messages)
-    return {path or "body": text}
+    told = messages if isinstance(messages, list) else [messages]
+    return {path or "body": " ".join(retold(str(text)) for text in told)}
 
 
 def _code_named(status: int) -> str:

@@ -26,6 +26,7 @@ from whalefall.app.api.errors import Problem, respond_to_http_error
 from whalefall.app.language import translate
 from whalefall.app.links import is_storable
 from whalefall.app.pages import accounts, assets, dashboard, entrance, job, runs, scheduler, show, timeline
+from whalefall.app.retelling import retold
 from whalefall.app.roles import needed_by
 from whalefall.app.state import app_state
 from whalefall.errors import WhalefallError
@@ -75,7 +76,7 @@ def _refuse_what_cannot_be_stored() -> None:
 
 
 def _show_problem(problem: Problem) -> Response:
-    response = _error_page(problem.failure.status, problem.failure.message)
+    response = _error_page(problem.failure.status, retold(problem.failure.message))
     response.headers.update(problem.headers)
     return response
 
@@ -96,7 +97,7 @@ def _show_http_error(error: HTTPException) -> Response:
 
 
 def _show_whalefall_error(error: WhalefallError) -> Response:
-    return _error_page(404 if isinstance(error, JobNotFound | RunNotFound) else 503, str(error))
+    return _error_page(404 if isinstance(error, JobNotFound | RunNotFound) else 503, retold(str(error)))
 
 
 def _show_database_error(error: DBAPIError) -> Response:

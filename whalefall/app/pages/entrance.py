@@ -8,6 +8,7 @@ from whalefall.app.api.errors import Problem
 from whalefall.app.api.trail import record
 from whalefall.app.language import translate
 from whalefall.app.links import HOME, local_path
+from whalefall.app.retelling import retold
 from whalefall.app.roles import Role, needs
 from whalefall.app.store import setup, users
 from whalefall.app.store.engine import engine
@@ -50,7 +51,7 @@ def do_login() -> ResponseReturnValue:
     try:
         login.log_in(request.form.get("username", "")[:64], request.form.get("password", ""))
     except Problem as problem:
-        page = _login_form(wanted, error=problem.failure.message, username=request.form.get("username", ""))
+        page = _login_form(wanted, error=retold(problem.failure.message), username=request.form.get("username", ""))
         return page, problem.failure.status, problem.headers
     return redirect(wanted, 303)
 
@@ -88,7 +89,7 @@ def do_setup(token: str) -> ResponseReturnValue:
     try:
         user = setup.use_link(engine(), token, name, password)
     except UsageError as error:
-        return _setup_form(is_valid=setup.is_valid(engine(), token), error=str(error), username=name), 400
+        return _setup_form(is_valid=setup.is_valid(engine(), token), error=retold(str(error)), username=name), 400
     record("setup", user.name, actor=user.name, after={"role": user.role})
     login.start_session(user)
     return redirect(HOME, 303)

@@ -10,6 +10,7 @@ from whalefall.app.api import represent
 from whalefall.app.pages import show
 from whalefall.app.pages.scheduler import admin, rows_of
 from whalefall.app.pages.schedules import schedule_words
+from whalefall.app.retelling import retold
 from whalefall.app.roles import Role, needs
 from whalefall.scheduler.errors import InvalidTrigger
 
@@ -66,7 +67,7 @@ def edit_panel(job_id: str) -> ResponseReturnValue:
     try:
         wanted = admin().preview(job_id, expression, _PREVIEWED) if expression else []
     except InvalidTrigger as error:
-        complaint = str(error)
+        complaint = retold(str(error))
     current = admin().preview(job_id, None, _PREVIEWED)
     return render_template(
         "whalefall/edit_panel.html",

@@ -12,6 +12,7 @@ from whalefall import __version__
 from whalefall.app import access
 from whalefall.app.language import language, translate
 from whalefall.app.pages.assets import asset_url
+from whalefall.app.retelling import retold
 from whalefall.app.roles import Role
 
 NOTHING = "\N{EN DASH}"
@@ -61,6 +62,7 @@ def bare_context() -> dict[str, Any]:
         "spark": spark,
         "kind": kind,
         "word": word,
+        "retold": retold,
         "page_endpoint": "",
         "page": page_url,
     }
@@ -102,14 +104,15 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return NOTHING
     if seconds < 0.9995:
-        return f"{max(seconds, 0) * 1000:.0f} ms"
+        return f"{max(seconds, 0) * 1000:.0f} {translate('ms')}"
     if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{seconds:.{1 if seconds < 10 else 0}f} {translate('s')}"
     whole = round(seconds)
     for unit_s, unit, below_s, below in ((60, "min", 1, "s"), (3_600, "h", 60, "min"), (86_400, "d", 3_600, "h")):
         if whole < unit_s * (60 if unit == "min" else 24) or unit == "d":
             rest = whole % unit_s // below_s
-            return f"{whole // unit_s} {unit} {rest} {below}" if rest else f"{whole // unit_s} {unit}"
+            most = f"{whole // unit_s} {translate(unit)}"
+            return f"{most} {rest} {translate(below)}" if rest else most
     raise AssertionError("the last unit takes everything")
 
 

@@ -39,12 +39,13 @@ function ago(seconds) {
   return relative.format(Math.round(seconds / 86400), "day");
 }
 
+const UNITS = document.documentElement.lang.startsWith("zh") ? { s: "秒", h: "小时", d: "天" } : { s: "s", h: "h", d: "d" };
 function countdown(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   const two = (number) => String(number).padStart(2, "0");
-  if (whole < 60) return `${whole} s`;
+  if (whole < 60) return `${whole} ${UNITS.s}`;
   if (whole < 86400) return (whole >= 3600 ? `${Math.floor(whole / 3600)}:` : "") + `${two(Math.floor((whole % 3600) / 60))}:${two(whole % 60)}`;
-  return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
+  return `${Math.floor(whole / 86400)} ${UNITS.d} ${Math.floor((whole % 86400) / 3600)} ${UNITS.h}`;
 }
 
 function writeTimes(root = document) {
