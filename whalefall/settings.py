@@ -4,19 +4,25 @@
 variable. Standard library only: every room but the supervisor may import this file.
 """
 
+import base64
+import binascii
 import dataclasses
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from whalefall.errors import ConfigError
 
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
 _PORT_MAX = 65_535
+_MAIL_ADDRESS = re.compile(r"[!-~]+@[A-Za-z0-9.\[\]:_-]+")
+NOTICE_EVENTS = ("failed", "missed", "slow", "recovered")
 
 
 def _boolean(text: str) -> bool:
@@ -54,6 +60,76 @@ def parse_address(text: str) -> str:
     if host and port.isdigit() and 0 < int(port) <= _PORT_MAX:
         return text
     raise ValueError("write host:port, [v6]:port or unix:/absolute/path")
+
+
+def _url(text: str, schemes: tuple[str, ...]) -> Any:
+    """The parts of an absolute URL; ValueError for what is none. Never says the text: it may hold a password."""
+    if any(character <= " " or character > "~" for character in text.strip()):
+        raise ValueError("it has a space or a character that belongs in no URL; write it with %XX")
+    parts = urlsplit(text.strip())  # an unclosed [ or a port that is no number is a ValueError of its own
+    if parts.scheme not in schemes or not parts.hostname or parts.port == 0:
+        raise ValueError(f"write {' or '.join(f'{scheme}://host' for scheme in schemes)}, with :port where needed")
+    return parts
+
+
+def _webhook_url(text: str) -> str:
+    if not text.strip():
+        return ""
+    if _url(text, ("https", "http")).username is not None:
+        raise ValueError("a user and password in it would not be sent; sign the messages by NOTIFY_WEBHOOK_SECRET")
+    return text.strip()
+
+
+def _webhook_secrets(text: str) -> str:
+    """Standard Webhooks: whsec_ and 24 to 64 bytes in base64. Several, with spaces between, sign side by side."""
+    for secret in text.split():
+        try:
+            length = len(base64.b64decode(secret.removeprefix("whsec_"), validate=True))
+        except binascii.Error:
+            length = 0
+        if not secret.startswith("whsec_") or not 24 <= length <= 64:
+            raise ValueError(
+                "write whsec_ and 24 to 64 bytes in base64, as `echo whsec_$(openssl rand -base64 32)` makes it"
+            )
+    return " ".join(text.split())
+
+
+def _smtp_url(text: str) -> str:
+    if not text.strip():
+        return ""
+    parts = _url(text, ("smtp", "smtps"))
+    options = parse_qs(parts.query, keep_blank_values=True)
+    if set(options) - {"starttls"} or parts.path not in ("", "/") or (options and parts.scheme == "smtps"):
+        raise ValueError("write smtp://user:password@host:587?starttls, or smtps://user:password@host")
+    if parts.password and parts.scheme == "smtp" and not options and parts.hostname not in ("localhost", "127.0.0.1"):
+        raise ValueError("its password would cross the network in the clear; add ?starttls, or write smtps://")
+    return text.strip()
+
+
+def mail_addresses(text: str) -> list[str]:
+    """Addresses with commas between; ValueError for what is none, so that none can smuggle a header."""
+    addresses = [part.strip() for part in text.split(",") if part.strip()]
+    for address in addresses:
+        if not _MAIL_ADDRESS.fullmatch(address) or any(character in '<>,;"()' for character in address):
+            raise ValueError(f"{address!r} is no plain address; write name@host, more of them with commas")
+    return addresses
+
+
+def _mail_to(text: str) -> str:
+    return ", ".join(mail_addresses(text))
+
+
+def _mail_from(text: str) -> str:
+    if len(mail_addresses(text)) > 1:
+        raise ValueError("one address sends; write name@host")
+    return _mail_to(text)
+
+
+def _events(text: str) -> str:
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    if not words or set(words) - set(NOTICE_EVENTS):
+        raise ValueError(f"write some of {', '.join(NOTICE_EVENTS)}, with commas")
+    return ",".join(word for word in NOTICE_EVENTS if word in words)
 
 
 def _setting(variable: str, default: Any, parse: Callable[[str], Any], purpose: str, *, secret: bool = False) -> Any:
@@ -134,6 +210,9 @@ class Settings:
     session_lifetime_s: int = _setting(
         "PERMANENT_SESSION_LIFETIME", 3600, _integer(60, 31_536_000), "Seconds until a session ends."
     )
+    audit_days: int = _setting(
+        "AUDIT_DAYS", 400, _integer(1, 36_500), "Days that the audit trail is kept; older entries are forgotten."
+    )
     trusted_proxies: int = _setting(
         "TRUSTED_PROXIES", 0, _integer(0, 16), "Proxies in front of our Nginx whose X-Forwarded-* headers are believed."
     )
@@ -141,6 +220,38 @@ class Settings:
         "VIEW_FROM_THIS_MACHINE", True, _boolean, "Programs on this machine may look, not change, without a login."
     )
     api_docs: bool = _setting("API_V1_DOCS_ENABLED", False, _boolean, "Show the API's documentation at /api/v1/docs.")
+    # Notifications
+    notify_webhook_url: str = _setting(
+        "NOTIFY_WEBHOOK_URL",
+        "",
+        _webhook_url,
+        "Where notices of jobs are posted as JSON; empty posts none.",
+        secret=True,
+    )
+    notify_webhook_secret: str = _setting(
+        "NOTIFY_WEBHOOK_SECRET",
+        "",
+        _webhook_secrets,
+        "Signs what is posted (Standard Webhooks: whsec_…); a second one, after a space, signs too. Empty: unsigned.",
+        secret=True,
+    )
+    smtp_url: str = _setting(
+        "SMTP_URL",
+        "",
+        _smtp_url,
+        "The mail server of notices: smtp://user:password@host:587?starttls or smtps://…; empty sends no mail.",
+        secret=True,
+    )
+    notify_mail_from: str = _setting("NOTIFY_MAIL_FROM", "", _mail_from, "The address that mails of notices come from.")
+    notify_mail_to: str = _setting(
+        "NOTIFY_MAIL_TO", "", _mail_to, "Whom notices are mailed to; several with commas between."
+    )
+    notify_on: str = _setting(
+        "NOTIFY_ON", "failed,missed,slow,recovered", _events, "What is told: some of failed, missed, slow, recovered."
+    )
+    notify_rate: int = _setting(
+        "NOTIFY_RATE", 20, _integer(1, 1000), "Notices an hour at most; the rest is told in one summary an hour."
+    )
     # Logging
     log_level: str = _setting(
         "LOG_LEVEL", "info", _choice("debug", "info", "warning", "error"), "What is worth a line."
@@ -188,12 +299,21 @@ class Settings:
         settings = cls(**values)
         if bool(settings.tls_certificate) != bool(settings.tls_key):
             raise ConfigError("TLS_CERTIFICATE and TLS_KEY belong together: set both or none.")
+        if len({bool(settings.smtp_url), bool(settings.notify_mail_from), bool(settings.notify_mail_to)}) > 1:
+            raise ConfigError("SMTP_URL, NOTIFY_MAIL_FROM and NOTIFY_MAIL_TO belong together: set all three or none.")
+        if settings.notify_webhook_secret and not settings.notify_webhook_url:
+            raise ConfigError("NOTIFY_WEBHOOK_SECRET has nothing to sign: set NOTIFY_WEBHOOK_URL, too, or neither.")
         if settings.drain_delay_s >= settings.grace_s:
             raise ConfigError(
                 f"DRAIN_DELAY={settings.drain_delay_s} leaves nothing of GRACE={settings.grace_s} to stop in. "
                 "Raise GRACE (or --grace), or lower DRAIN_DELAY."
             )
         return settings
+
+    @property
+    def notifies(self) -> bool:
+        """Is there anybody to tell?"""
+        return bool(self.notify_webhook_url or self.smtp_url)
 
     def data_path(self, directory: Path) -> Path:
         """DATA_DIR, taken relative to `directory` (the Procfile's)."""
@@ -210,8 +330,5 @@ class Settings:
 
 
 def table() -> list[dict[str, Any]]:
-    audit_days: int = _setting(
-        "AUDIT_DAYS", 400, _integer(1, 36_500), "Days that the audit trail is kept; older entries are forgotten."
-    )
     """One row per setting: variable, default, purpose, secret; what env.example and the reference are made from."""
     return [{"default": field.default, **field.metadata} for field in dataclasses.fields(Settings)]

@@ -41,6 +41,19 @@ control_socket, control_socket_disable = _gunicorn.control_socket(_settings, "we
 
 def post_worker_init(worker):
     """The application is loaded: from now on this worker says so at /whalefall/ready."""
-    worker.wsgi = _gunicorn.answering_ready(worker.wsgi)
+    application = worker.wsgi
+    worker.wsgi = _gunicorn.answering_ready(application)
     _gunicorn.tell_stacks_when_asked()
     _gunicorn.send_whole_responses()
+    if _settings.notifies:
+        from whalefall.app.notify.worker import start_worker  # noqa: PLC0415 - only where somebody is to be told
+
+        start_worker(application)
+
+
+def worker_exit(server, worker):
+    """What is being sent is sent, so that nobody sends it again."""
+    if _settings.notifies:
+        from whalefall.app.notify.worker import stop_worker  # noqa: PLC0415 - it is imported already
+
+        stop_worker()

@@ -53,6 +53,14 @@ _latency = Histogram(
     registry=_registry,
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+_notices = CounterMetric(
+    "whalefall_notices", "Notices by channel and outcome", ["channel", "outcome"], registry=_registry
+)
+
+
+def count_notice(channel: str, outcome: str) -> None:
+    """One try to tell somebody: sent, retried or failed."""
+    _notices.labels(channel, outcome).inc()
 
 
 def init_metrics(app: Flask) -> None:

@@ -32,6 +32,7 @@ class Alarm:
     job_id: str  # empty for what concerns the scheduler itself
     since: datetime
     text: str
+    run_id: str = ""  # the run that shows it, where one does
 
 
 def look(ledger: Ledger) -> list[Alarm]:
@@ -64,13 +65,15 @@ def _of_jobs(jobs: Sequence[JobRecord], last: Mapping[str, RunRecord], now: date
         run = last.get(record.job_id)
         if run is not None and record.fires and run.state in UNHAPPY:
             why = (run.error.strip().splitlines() or [run.reason])[-1]
-            yield Alarm("failing", record.job_id, run.scheduled_at, f"Its last run ended as {run.state}: {why}")
+            yield Alarm(
+                "failing", record.job_id, run.scheduled_at, f"Its last run ended as {run.state}: {why}", run.run_id
+            )
 
 
 def _of_running(ledger: Ledger, now: datetime) -> Iterator[Alarm]:
     for run in ledger.alive_runs():
         if run.state is RunState.QUEUED and now - run.not_before > OVERDUE:
-            yield Alarm("waiting", run.job_id, run.not_before, f"Run {run.run_id} waits for a free runner.")
+            yield Alarm("waiting", run.job_id, run.not_before, f"Run {run.run_id} waits for a free runner.", run.run_id)
         if run.state is RunState.RUNNING and run.started_at is not None:
             usual = usual_duration(ledger.durations_s(run.job_id))
             took = now - run.started_at
@@ -78,14 +81,14 @@ def _of_running(ledger: Ledger, now: datetime) -> Iterator[Alarm]:
                 text = (
                     f"Run {run.run_id} has taken {took.total_seconds():.0f} s; usual are {usual.total_seconds():.0f} s."
                 )
-                yield Alarm("slow", run.job_id, run.started_at, text)
+                yield Alarm("slow", run.job_id, run.started_at, text, run.run_id)
 
 
 def _missed(runs: Sequence[RunRecord], now: datetime) -> Iterator[Alarm]:
     for run in runs:
         if now - run.created_at <= MISSED_WITHIN:
             count = f"{run.span_count} instants" if run.span_count > 1 else "An instant"
-            yield Alarm("missed", run.job_id, run.scheduled_at, f"{count} did not run: {run.reason}.")
+            yield Alarm("missed", run.job_id, run.scheduled_at, f"{count} did not run: {run.reason}.", run.run_id)
 
 
 def usual_duration(durations_s: Sequence[float]) -> timedelta | None:

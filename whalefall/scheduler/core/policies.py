@@ -43,6 +43,7 @@ class Policies:
     dst_fold: Fold = "first"
     keep_runs: int = 1000
     keep_days: float = 90.0
+    notify: bool = True  # are people told when it fails, is missed, and recovers?
 
     @property
     def dst(self) -> DstPolicy:

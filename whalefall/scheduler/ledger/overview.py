@@ -12,8 +12,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, case, func, or_, select
 
 from whalefall.scheduler.core.runs import UNHAPPY, RunState
+from whalefall.scheduler.ledger.dialects import chunks
 from whalefall.scheduler.ledger.schema import job, run
 
+_TAIL = 300  # characters of a traceback that say what it was
 _HOUR_MAX = 20_000  # rows that one scrape may read
 _SKEW = timedelta(minutes=5)  # a run id has the clock of whoever fired it; its instant is never after that
 
@@ -118,6 +120,64 @@ def troubled_ids(connection: Connection, overdue_before: datetime, failed_since:
 
 def _fires() -> ColumnElement[bool]:
     return job.c.deleted_at.is_(None) & job.c.retired_at.is_(None) & (job.c.broken_reason == "")
+
+
+@dataclass(frozen=True, slots=True)
+class UnhappyEnd:
+    """A run that failed, or an instant that was missed."""
+
+    run_id: str
+    job_id: str
+    state: str
+    scheduled_at: datetime
+    ended_at: datetime
+    span_count: int
+    reason: str
+    last_words: str  # the end of its traceback
+
+
+def unhappy_ends(connection: Connection, since: datetime, limit: int) -> list[UnhappyEnd]:
+    """What failed or was missed of the runs that were made after `since`, the newest first."""
+    columns = run.c
+    tail = (
+        func.substr(columns.error, -_TAIL) if connection.dialect.name == "sqlite" else func.right(columns.error, _TAIL)
+    )
+    query = (
+        select(
+            columns.run_id,
+            columns.job_id,
+            columns.state,
+            columns.scheduled_at,
+            func.coalesce(columns.finished_at, columns.created_at),
+            columns.span_count,
+            columns.reason,
+            tail,
+        )
+        .where(columns.state.in_([*UNHAPPY, RunState.SKIPPED_LATE]), columns.run_id >= _first_id(since))
+        .order_by(columns.run_id.desc())
+        .limit(limit)
+    )
+    return [UnhappyEnd(*row) for row in connection.execute(query)]
+
+
+def quiet_ids(connection: Connection) -> set[str]:
+    """Jobs of which nobody is told: gone, or declared with notify=False."""
+    query = select(job.c.job_id).where(
+        or_(
+            job.c.retired_at.is_not(None),
+            job.c.deleted_at.is_not(None),
+            job.c.policies["notify"].as_boolean().is_(False),
+        )
+    )
+    return set(connection.execute(query).scalars())
+
+
+def unknown_ids(connection: Connection, job_ids: Sequence[str]) -> set[str]:
+    """Those of `job_ids` that are no job any more."""
+    found: set[str] = set()
+    for part in chunks(job_ids):
+        found |= set(connection.execute(select(job.c.job_id).where(job.c.job_id.in_(part))).scalars())
+    return set(job_ids) - found
 
 
 def running_ids(connection: Connection, limit: int) -> list[str]:
