@@ -58,23 +58,28 @@ def stop(arguments: argparse.Namespace) -> int:
 
 def restart(arguments: argparse.Namespace) -> int:
     """Until a new generation is ready."""
+    return _replace(arguments, "restarted")
 
+
+def _replace(arguments: argparse.Namespace, word: str) -> int:
     def done(row: Row, before: int) -> bool:
         return row["state"] in ("ready", "finished") and row["generation"] > before and not row.get("replacing")
 
-    return _act(arguments, "restart", done, "restarted")
+    return _act(arguments, "restart", done, word)
 
 
 def reload(arguments: argparse.Namespace) -> int:
     """Until the new Plan is applied and everything in it is ready. A bad one changes nothing and is told."""
     if arguments.service:
-        return restart(arguments)
-    return _plan_again(arguments, Request("reload"), "reloaded")
+        return _replace(arguments, "reloaded")
+    unchanged = "nothing in the Plan has changed; name a service to load new code, as in: whalefall reload web"
+    return _plan_again(arguments, Request("reload"), "reloaded", unchanged)
 
 
 def scale(arguments: argparse.Namespace) -> int:
     """Until the new instances are ready and the others gone."""
-    return _plan_again(arguments, Request("scale", options=dict(arguments.numbers)), "scaled")
+    request = Request("scale", options=dict(arguments.numbers))
+    return _plan_again(arguments, request, "scaled", "nothing to do: so many run already")
 
 
 def events(arguments: argparse.Namespace) -> int:
@@ -131,13 +136,13 @@ def _act(arguments: argparse.Namespace, verb: str, done: Callable[[Row, int], bo
     return 0
 
 
-def _plan_again(arguments: argparse.Namespace, request: Request, word: str) -> int:
+def _plan_again(arguments: argparse.Namespace, request: Request, word: str, unchanged: str) -> int:
     """The planner answers within its own time limit; then everything has to become what the Plan says."""
     where = run_dir(arguments)
-    names: Sequence[str] = ask(where, request, timeout_s=PATIENCE_S)["accepted"]
-    for name in names:
+    answer = ask(where, request, timeout_s=PATIENCE_S)
+    for name in answer["accepted"]:
         _await(where, name, lambda row: row["state"] in ("ready", *SETTLED) and not row.get("replacing"))
-    print(f"{word}: {', '.join(names)}")
+    print(f"{word}: {', '.join(answer['changed'])}" if answer["changed"] else unchanged)
     return 0
 
 

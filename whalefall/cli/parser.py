@@ -51,12 +51,18 @@ def make_parser() -> argparse.ArgumentParser:
         return command
 
     _plan_options(add("serve", "plan, then run everything under one supervisor", "serve"))
+    dev = add("dev", "serve for development: load changed code, .env wins, one process may have the terminal", "serve")
+    _plan_options(dev)
+    _attach(dev)
+    dev.set_defaults(dev=True)
     plan = add("plan", "print what serve would run, and where each variable comes from", "planning")
     _plan_options(plan)
     plan.add_argument("--json", action="store_true", help="as JSON")
     plan.add_argument(
         "--secrets", action="store_true", help="show secrets; the JSON is then exactly what the supervisor reads"
     )
+    plan.add_argument("--dev", action="store_true", help="what dev would run")
+    _attach(plan)
     plan.add_argument("--for-supervisor", action="store_true", help=argparse.SUPPRESS)
     plan.add_argument("--scale", default="", help=argparse.SUPPRESS)  # the supervisor's, over --formation
     _plan_options(add("check", "validate Procfile, .env, settings, options and the Nginx configuration", "planning"))
@@ -68,6 +74,18 @@ def make_parser() -> argparse.ArgumentParser:
         add(role, purpose, "roles").add_argument("app", nargs="?", default="", metavar="APP", help="module:callable")
     add("nginx", "become Nginx, configured (a command for the Procfile)", "roles")
 
+    _talking(add)
+    _jobs_and_ledger(add)
+    notify = _control(add("notify", "notifications: send a test to everybody who would be told", "notify"))
+    notify.add_argument("verb", choices=("test",), metavar="VERB", help="test")
+    users = _control(add("users", "who may log in: list, add, passwd, setup-link", "users"))
+    users.add_argument("verb", choices=("list", "add", "passwd", "setup-link"), metavar="VERB", help="what to do")
+    users.add_argument("name", nargs="?", default="", metavar="NAME", help="for add and passwd")
+    users.add_argument("--role", choices=("view", "admin"), default="view", help="for add (default view)")
+    return parser
+
+
+def _talking(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
     status = _control(add("status", "what runs: state, uptime, restarts", "control"))
     status.add_argument("--json", action="store_true", help="as JSON")
     logs = _control(add("logs", "the last lines of each process", "control"))
@@ -97,13 +115,6 @@ def make_parser() -> argparse.ArgumentParser:
     scale.add_argument("numbers", nargs="+", type=_count, metavar="SERVICE=N", help="as web=3")
     _control(add("shutdown", "stop everything in order, and the supervisor with it", "control"))
     _control(add("health", "exit 0 when all is well, 1 with the reason when not", "health"))
-
-    _jobs_and_ledger(add)
-    users = _control(add("users", "who may log in: list, add, passwd, setup-link", "users"))
-    users.add_argument("verb", choices=("list", "add", "passwd", "setup-link"), metavar="VERB", help="what to do")
-    users.add_argument("name", nargs="?", default="", metavar="NAME", help="for add and passwd")
-    users.add_argument("--role", choices=("view", "admin"), default="view", help="for add (default view)")
-    return parser
 
 
 def _jobs_and_ledger(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
@@ -147,6 +158,12 @@ def _plan_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--grace", type=_grace, metavar="SECONDS", help="for a whole stop (default: GRACE, else 9)")
     command.add_argument("--env", type=Path, metavar="FILE", help="another file than .env beside the Procfile")
+
+
+def _attach(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--attach", default="", metavar="TYPE", help="the process type that has the terminal, for pdb (with dev)"
+    )
 
 
 def _control(command: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -20,6 +20,8 @@ def of(arguments: argparse.Namespace) -> Request:
         formation=scaled(getattr(arguments, "formation", ""), getattr(arguments, "scale", "")),
         grace_s=getattr(arguments, "grace", None),
         env_file=getattr(arguments, "env", None),
+        development=getattr(arguments, "dev", False),
+        attach=getattr(arguments, "attach", ""),
     )
 
 

@@ -1,4 +1,7 @@
-"""`whalefall serve`: plan, catch everything that can be caught before anything starts, then become the supervisor."""
+"""`whalefall serve`: plan, catch everything that can be caught before anything starts, then become the supervisor.
+
+`whalefall dev` is the same with another Plan.
+"""
 
 import argparse
 import os
@@ -9,7 +12,7 @@ from typing import NoReturn
 from whalefall.cli import requests
 from whalefall.control.client import ask
 from whalefall.control.protocol import Request as ControlRequest
-from whalefall.errors import ConfigError, ControlError
+from whalefall.errors import ConfigError, ControlError, UsageError
 from whalefall.plan import Plan, plan_to_json
 from whalefall.planner import activation, addresses, python
 from whalefall.planner.build import build
@@ -28,6 +31,24 @@ def serve(arguments: argparse.Namespace) -> int:
     addresses.check_free(built.plan.listeners, dict(built.movers))
     activation.close(activation.strangers(built.plan.listeners, request.environ))
     become_supervisor(built.plan)
+
+
+def dev(arguments: argparse.Namespace) -> int:
+    """Like `serve`. Raises UsageError when there is no terminal to attach to."""
+    if arguments.attach:
+        _take_terminal(arguments.attach)
+    return serve(arguments)
+
+
+def _take_terminal(name: str) -> None:
+    """An ignored signal stays ignored over exec: a stopped whalefall could not keep its process from the terminal."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(f"--attach {name} needs a terminal, and standard input or output is none.")
+    if os.tcgetpgrp(0) != os.getpgrp():
+        raise UsageError(
+            f"--attach {name} needs the terminal, and whalefall runs in the background. Start it without &."
+        )
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)
 
 
 def _stop_before_the_start(_number: int, _frame: object) -> None:
@@ -61,4 +82,4 @@ def become_supervisor(plan: Plan) -> NoReturn:
     os.execv(argv[0], argv)  # noqa: S606 - no shell is the point
 
 
-COMMANDS = {"serve": serve}
+COMMANDS = {"serve": serve, "dev": dev}

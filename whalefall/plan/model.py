@@ -121,6 +121,7 @@ class Instance:
     replace: Literal["start_first", "stop_first"] = "stop_first"
     run_once: bool = False
     lock: str = ""  # path of a lock file that the whole tree holds: at most one generation alive on this host
+    attach: bool = False  # it has our own standard input, output and error: the terminal, for a debugger
 
     @property
     def name(self) -> str:
@@ -144,3 +145,4 @@ class Plan:
     crash_dir: str = ""  # where crash reports are kept; "" keeps them in memory only
     replan: Command | None = None  # prints the next Plan as JSON; run on reload
     notes: tuple[str, ...] = ()  # sentences that the supervisor prints once at its start
+    hangup_stops: bool = False  # SIGHUP means that the terminal was closed, and is no wish for a reload

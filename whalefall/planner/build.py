@@ -16,8 +16,8 @@ import whalefall
 from whalefall.errors import ConfigError
 from whalefall.plan import Command, Dependency, Instance, Plan
 from whalefall.plan.order import check, start_order
-from whalefall.planner import activation, addresses, directories, grace, nginx, python, services
-from whalefall.planner.environment import Environment
+from whalefall.planner import activation, addresses, dev, directories, grace, nginx, python, services
+from whalefall.planner.environment import Environment, merge, plain
 from whalefall.planner.gunicorn import READY_PATH
 from whalefall.planner.layout import Layout, lay_out
 from whalefall.planner.roles import Role
@@ -62,6 +62,8 @@ def build(request: Request, *, dry: bool = False) -> Built:
             notes += more if number == 1 else ()
     if world.front:
         notes.append(f"the site is at {services.public_url(world)}")
+    if request.development:
+        instances.append(_watcher(world))
     notes += activation.notes(layout.listeners, request.environ)
     plan = _plan(world, layout, instances, notes)
     check(plan)
@@ -81,7 +83,17 @@ def _plan(world: World, layout: Layout, instances: Sequence[Instance], notes: Se
         crash_dir=str(world.data_dir / "crashes"),
         replan=_replan(world.request, layout),
         notes=tuple(notes),
+        hangup_stops=world.request.development,
     )
+
+
+def _watcher(world: World) -> Instance:
+    request = world.request
+    files = dev.watched(request.home, request.procfile, request.env_file)
+    names = [role.name for role in world.roles]
+    # Not with `.env`: its change would replace the very process that tells of it.
+    environ = plain(merge(request.environ, {}, ""))
+    return dev.watcher(request.home.absolute(), world.run_dir, files, environ, names)
 
 
 def health_url(world: World, layout: Layout) -> str:
@@ -202,8 +214,10 @@ def _replan(request: Request, layout: Layout) -> Command:
         ("--formation", request.formation),
         ("--grace", request.grace_s),
         ("--env", request.env_file),
+        ("--attach", request.attach),
     ):
         words += [flag, str(value)] if value else []
+    words += ["--dev"] if request.development else []
     environ = activation.remaining(layout.listeners, request.environ)
     return Command(tuple(words), str(request.directory.absolute()), environ)
 

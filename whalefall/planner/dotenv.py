@@ -32,19 +32,19 @@ _REFERENCE = re.compile(
 )
 
 
-def read(path: Path, name: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The file's variables; `name` stands for it in errors."""
+def read(path: Path, name: str, environ: Mapping[str, str], *, wins: bool = False) -> dict[str, str]:
+    """The file's variables; `name` stands for it in errors. `wins`: also in ${VAR} the file goes before `environ`."""
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{name}: cannot be read ({error.strerror}). Mend that, or name another by --env.") from None
     if len(raw) > FILE_BYTES_MAX:
         raise ConfigError(f"{name}: is larger than {FILE_BYTES_MAX} bytes, so it is no .env. Name another by --env.")
-    return parse(decode(raw, name), name, environ)
+    return parse(decode(raw, name), name, environ, wins=wins)
 
 
-def parse(text: str, name: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Like `read`, for text that is at hand. The real environment wins in ${VAR}, as it wins everywhere in `serve`."""
+def parse(text: str, name: str, environ: Mapping[str, str], *, wins: bool = False) -> dict[str, str]:
+    """Like `read`, for text that is at hand. Who wins in ${VAR} is who wins everywhere: in `serve` the environment."""
     values: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(text)):
         where = f"{name}:{_line(binding)}"
@@ -60,7 +60,7 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> dict[str, str]:
         if "\0" in value:
             raise ConfigError(f"{where}: {binding.key} holds a NUL byte, which no environment can. Remove it.")
         if not _SINGLE_QUOTED.match(binding.original.string):
-            value = _expand(value, {**values, **environ}, where)
+            value = _expand(value, {**environ, **values} if wins else {**values, **environ}, where)
         values[binding.key] = value
     return values
 

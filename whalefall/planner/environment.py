@@ -2,7 +2,7 @@
 
 The order of who wins in `serve`: the role, an assignment in the Procfile's line, the service's options, the command
 line, the real environment, `.env`, what was generated. So a baked-in `.env` never beats the orchestrator, and nothing
-beats the role.
+beats the role. In `dev` the real environment and `.env` change places, as in foreman and honcho.
 """
 
 import re
@@ -32,14 +32,18 @@ class Variable:
 Environment = dict[str, Variable]
 
 
-def merge(environ: Mapping[str, str], dotenv: Mapping[str, str], dotenv_name: str) -> Environment:
-    """The real environment over `.env`. One of our settings that is set but empty counts as not set, as in Settings."""
+def merge(
+    environ: Mapping[str, str], dotenv: Mapping[str, str], dotenv_name: str, *, dotenv_wins: bool = False
+) -> Environment:
+    """The real environment over `.env`, or below it. One of our settings that is set but empty counts as not set."""
     settings = {row["variable"] for row in table()} - {"NGINX_BINARY"}
-    merged = {name: Variable(value, dotenv_name) for name, value in dotenv.items() if name not in PRIVATE}
-    for name, value in environ.items():
-        blank = name in settings and not value.strip()
-        if name not in PRIVATE and not (blank and name in merged):
-            merged[name] = Variable(value, "environment")
+    layers = [(dotenv, dotenv_name), (environ, "environment")]
+    merged: Environment = {}
+    for values, source in reversed(layers) if dotenv_wins else layers:
+        for name, value in values.items():
+            blank = name in settings and not value.strip()
+            if name not in PRIVATE and not (blank and name in merged):
+                merged[name] = Variable(value, source)
     return merged
 
 
@@ -76,6 +80,8 @@ def masked(name: str, value: str) -> str:
         return value
     flagged = any(row["variable"] == name and row["secret"] for row in table())
     shown = _CREDENTIALS.sub(rf"\1:{MASK}@", value)
+    if flagged and value.startswith(("https://", "http://")):
+        return "/".join([*shown.split("/")[:3], MASK])  # of a webhook the path is the password
     if flagged and "://" in value:
         return re.sub(r"\?.*", f"?{MASK}", shown)  # drivers take passwords from the query, too
     if shown != value:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from whalefall.errors import ConfigError
 from whalefall.plan import Command, Dependency, Instance, Probe, RestartPolicy, StopPolicy
-from whalefall.planner import addresses, applications, nginx, privileges, roles
+from whalefall.planner import addresses, applications, dev, nginx, privileges, roles
 from whalefall.planner.environment import Environment, is_set, plain, put
 from whalefall.planner.gunicorn import DUMP_SIGNAL, LIVE_PATH, READY_PATH
 from whalefall.planner.layout import Layout
@@ -48,6 +48,11 @@ class Service:
         return self.role.ours and self.role.role in ("web", "scheduler")
 
     @property
+    def is_attached(self) -> bool:
+        """It has the terminal."""
+        return self.role.name == self.world.request.attach
+
+    @property
     def forwards(self) -> bool:
         """Direct mode: this web passes the scheduler's addresses on."""
         return (
@@ -84,6 +89,8 @@ def instance(service: Service, number: int) -> tuple[Instance, Environment, tupl
         # Beside the ledger, not in the run directory: it must stop a second whalefall on the same data.
         lock=str(world.data_dir / "scheduler.lock") if role.role == "scheduler" else "",
     )
+    if world.request.development:
+        made = dev.as_developed(made, attached=service.is_attached)
     return made, environment, notes
 
 
@@ -281,12 +288,22 @@ def _argv(service: Service, environ: Mapping[str, str]) -> tuple[tuple[str, ...]
         return nginx.command(world.nginx_binary, service.nginx_configuration), ()
     kind: Literal["web", "scheduler"] = "web" if role.role == "web" else "scheduler"
     app = roles.DIRECT_APP if service.forwards else role.app or world.app or roles.BUILT_IN_APP
-    return roles.gunicorn_argv(kind, app, service.layout.address(service.held[0]), service.grace_s), ()
+    argv = roles.gunicorn_argv(kind, app, service.layout.address(service.held[0]), service.grace_s)
+    return (*argv, *_development_words(service)), ()
+
+
+def _development_words(service: Service) -> tuple[str, ...]:
+    """What makes a Gunicorn load changed code; nothing in `serve`."""
+    if not service.world.request.development:
+        return ()
+    return dev.gunicorn_words(ours=service.is_our_gunicorn, attached=service.is_attached)
 
 
 def _plain_argv(service: Service, environ: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     role, home = service.role, service.world.request.home
     argv, notes = roles.plain_argv(role, home)
+    if role.line.argv and roles.is_our_gunicorn(role, environ):
+        argv = (*argv, *_development_words(service))
     if role.line.program == "nginx" and "/" not in argv[0]:
         argv = (nginx.find(argv[0], environ.get("PATH", "")) or argv[0], *argv[1:])
     if roles.program_missing(argv, environ, home):

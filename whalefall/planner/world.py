@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from whalefall.errors import ConfigError
-from whalefall.planner import activation, applications, dotenv, formation, nginx, options, procfile
+from whalefall.planner import activation, applications, dev, dotenv, formation, nginx, options, procfile
 from whalefall.planner.environment import Environment, load_settings, merge, plain, put
 from whalefall.planner.options import Options
 from whalefall.planner.roles import Role, check_roles, classify, many_refused
@@ -31,6 +31,8 @@ class Request:
     formation: str = ""
     grace_s: int | None = None
     env_file: Path | None = None
+    development: bool = False  # `dev` instead of `serve`
+    attach: str = ""  # the process type that has the terminal; only in development
 
     @property
     def home(self) -> Path:
@@ -116,6 +118,8 @@ def survey(request: Request) -> World:
         if reason := many_refused(role, counts[role.name]):
             written = counts[role.name] == found.of(role.name).instances
             raise ConfigError(f"{found.where(role.name, 'instances') + ':' if written else '-c'} {reason}")
+    if request.attach:
+        dev.check_attached(request.attach, counts)
     app = _application(view, roles, found)
     binary = nginx.find(view.settings.nginx_binary, plain(view.environment).get("PATH", os.defpath))
     return World(request, view.environment, view.settings, name, roles, counts, found, app, binary)
@@ -143,8 +147,10 @@ def _environment(request: Request) -> Environment:
     name = str(request.env_file or ".env")
     values: dict[str, str] = {}
     if request.env_file or path.exists():
-        values = dotenv.read(path, name, request.environ)
-    environment = merge(request.environ, values, name)
+        values = dotenv.read(path, name, request.environ, wins=request.development)
+    environment = merge(request.environ, values, name, dotenv_wins=request.development)
+    if request.development:
+        dev.set_defaults(environment)
     asked = {
         "WHALEFALL_APP": request.app,
         "PORT": "" if request.port is None else str(request.port),

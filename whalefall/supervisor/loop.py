@@ -77,6 +77,7 @@ class Loop:
     told: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_EVENTS_KEPT))
     listeners_to_events: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
     reload: bool = False
+    hangup_stops: bool = False
     after_turn: list["AfterTurn"] = field(default_factory=list)
 
     def run(self, plan: Plan) -> int:
@@ -172,6 +173,8 @@ class Loop:
         for number in self.signals.take():
             if number in _STOP_SIGNALS:
                 self.queue.append(StopRequested(_STOP_SIGNALS[signal.Signals(number)]))
+            elif number == signal.SIGHUP and self.hangup_stops:
+                self.queue.append(StopRequested("the terminal was closed"))
             elif number == signal.SIGHUP:
                 self.reload = True
             elif number == signal.SIGUSR1 and self.output.files is not None:
@@ -256,9 +259,13 @@ class Loop:
             living.private = self._private_listener(life, instance)
             if living.private is not None:
                 sockets.append(("probe", living.private.fileno()))
-            write = self.output.open(life, instance.name)
+            # A session of its own keeps Ctrl-C from it, and job control never stops a reader from another session
+            # (tty_check_change in the kernel): so an attached one needs nothing but the descriptors.
+            write = None if instance.attach else self.output.open(life, instance.name)
             as_nginx = instance.sockets == "nginx"
-            handed = Handed(write, sockets, as_nginx=as_nginx, held=held, watchdog_s=instance.watchdog_s)
+            handed = Handed(
+                write, sockets, as_nginx=as_nginx, held=held, attached=instance.attach, watchdog_s=instance.watchdog_s
+            )
             try:
                 pid = spawn(instance.command, handed, self._tags(life, instance), _death_signal(instance))
             finally:

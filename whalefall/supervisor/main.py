@@ -41,6 +41,7 @@ def supervise(plan: Plan) -> int:
     check(plan)
     run_dir = _private_directory(Path(plan.run_dir))
     _keep_to_ourselves()
+    restore_terminal = _keep_terminal(plan)
     linux.become_subreaper()
     identity = f"{os.getpid()}-{os.urandom(8).hex()}"
     guardian.watch_over(identity)
@@ -51,6 +52,7 @@ def supervise(plan: Plan) -> int:
     loop = Loop(Engine(Chance()), selector, output, Probes(selector), Signals(), run_dir)
     loop.identity = identity
     loop.dossiers = Dossiers(plan.crash_dir)
+    loop.hangup_stops = plan.hangup_stops
     reload = Reload(loop, plan)
     requests = Requests(loop, reload)
     requests.control.listen(run_dir)  # first, because a second whalefall on this directory ends here
@@ -64,6 +66,7 @@ def supervise(plan: Plan) -> int:
         return loop.run(plan)
     finally:
         manager.close()
+        restore_terminal()
         requests.control.close()
 
 
@@ -95,6 +98,15 @@ def _private_directory(path: Path) -> Path:
 
 
 def _keep_to_ourselves() -> None:
+def _keep_terminal(plan: Plan) -> Callable[[], None]:
+    """What sets the terminal as it was: a debugger that is killed at its prompt leaves it without echo."""
+    if not any(instance.attach for instance in plan.instances):
+        return lambda: None
+    from whalefall.supervisor.edge import terminal  # noqa: PLC0415 - only development attaches anything
+
+    return terminal.keep()
+
+
     """What our starter left open is not for our children; what they shall have is handed over on purpose."""
     for entry in Path("/proc/self/fd").iterdir():
         if int(entry.name) > _STDERR:

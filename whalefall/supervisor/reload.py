@@ -41,6 +41,7 @@ class Reload(AfterTurn):
         self.after: Callable[[], None] = _nothing
         self.wanted: list[_Wish] = []
         self.served: list[_Wish] = []
+        self.changed: list[str] = []  # what the last Plan that was applied made new, other or superfluous
         self.pid: int | None = None
         self.read = -1
         self.printed = bytearray()
@@ -116,10 +117,15 @@ class Reload(AfterTurn):
         try:
             plan = plan_from_json(self.printed.decode())
             check(plan)
-            self.loop.bind(plan)
         except (WhalefallError, UnicodeDecodeError) as error:
             self._refuse(str(error))
             return
+        try:
+            self.loop.bind(plan)
+        except WhalefallError as error:
+            self._refuse(_held_by_us(plan, self.loop.addresses) or str(error))
+            return
+        self.changed = _differences(self.plan, plan)
         self.plan = plan
         self.scale = self._asked_scale()
         self.loop.output.name_all([instance.name for instance in plan.instances])
@@ -151,6 +157,33 @@ class Reload(AfterTurn):
         self.loop.selector.unregister(self.read)
         os.close(self.read)
         self.read = -1
+
+
+def _differences(before: Plan, now: Plan) -> list[str]:
+    """Instances that are in one only, or not the same in both; and listeners, which no instance may mention."""
+    old, new = _parts(before), _parts(now)
+    return [name for name in {**old, **new} if old.get(name) != new.get(name)]
+
+
+def _parts(plan: Plan) -> dict[str, object]:
+    instances: dict[str, object] = {each.name: each for each in plan.instances}
+    return instances | {f"listener {each.name}": each for each in plan.listeners}
+
+
+def _held_by_us(plan: Plan, held: dict[str, str]) -> str:
+    """The sentence when a new address is on a port that we hold under another, "" when it is not.
+
+    Closing ours first would refuse clients until the new one is bound, and for ever if it is not: so a restart.
+    """
+    ports = {address.rpartition(":")[2]: (name, address) for name, address in held.items()}
+    for listener in plan.listeners:
+        name, address = ports.get(listener.address.rpartition(":")[2], ("", ""))
+        if name and held.get(listener.name) != listener.address:
+            return (
+                f"cannot listen on {listener.address} ({listener.name}): whalefall itself holds {address} ({name}). "
+                "Choose another port, or stop whalefall and start it again: whalefall shutdown, whalefall serve."
+            )
+    return ""
 
 
 def _nothing() -> None:

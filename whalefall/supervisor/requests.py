@@ -126,7 +126,8 @@ class Requests(AfterTurn):
             if reason:
                 connection.refuse(f"nothing is changed: {reason}")
             else:
-                connection.answer({"accepted": [instance.name for instance in self.reload.plan.instances]})
+                names = [instance.name for instance in self.reload.plan.instances]
+                connection.answer({"accepted": names, "changed": self.reload.changed})
 
         self.reload.ask(answer, scale)
 

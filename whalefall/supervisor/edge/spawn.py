@@ -22,7 +22,7 @@ _REASON_BYTES_MAX = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """What the child finds open besides standard input, which is /dev/null.
+    """What the child finds open besides standard input, which is /dev/null unless `attached` leaves ours.
 
     `output` is its standard output and error (None leaves ours); `sockets` are (name, descriptor) and become 3, 4, …;
     `held` are further descriptors that it keeps without knowing (locks).
@@ -33,6 +33,7 @@ class Handed:
     as_nginx: bool = False
     held: Sequence[int] = ()
     watchdog_s: float | None = None  # it is told by sd_watchdog_enabled(3)'s variables
+    attached: bool = False
 
 
 class SpawnError(Exception):
@@ -109,8 +110,9 @@ def _lay_out_descriptors(handed: Handed, report: int) -> int:
     report = fcntl.fcntl(report, fcntl.F_DUPFD_CLOEXEC, above)
     parked = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above) for descriptor in wanted]
     output = None if handed.output is None else fcntl.fcntl(handed.output, fcntl.F_DUPFD_CLOEXEC, above)
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    os.dup2(null, 0)
+    if not handed.attached:
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        os.dup2(null, 0)
     if output is not None:
         os.dup2(output, 1)
         os.dup2(output, 2)
