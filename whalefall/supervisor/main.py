@@ -4,6 +4,7 @@ import contextlib
 import os
 import selectors
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from whalefall.errors import ConfigError, UsageError, WhalefallError
