@@ -41,8 +41,8 @@ def supervise(plan: Plan) -> int:
     """Runs `plan` to its end. Raises ConfigError before anything is started."""
     check(plan)
     run_dir = _private_directory(Path(plan.run_dir))
-    _keep_to_ourselves()
     restore_terminal = _keep_terminal(plan)
+    _keep_to_ourselves()
     linux.become_subreaper()
     identity = f"{os.getpid()}-{os.urandom(8).hex()}"
     guardian.watch_over(identity)
@@ -52,8 +52,8 @@ def supervise(plan: Plan) -> int:
     output.name_all([instance.name for instance in plan.instances])
     loop = Loop(Engine(Chance()), selector, output, Probes(selector), Signals(), run_dir)
     loop.identity = identity
-    loop.dossiers = Dossiers(plan.crash_dir)
     loop.hangup_stops = plan.hangup_stops
+    loop.dossiers = Dossiers(plan.crash_dir)
     reload = Reload(loop, plan)
     requests = Requests(loop, reload)
     requests.control.listen(run_dir)  # first, because a second whalefall on this directory ends here
@@ -66,8 +66,8 @@ def supervise(plan: Plan) -> int:
             output.say(note)
         return loop.run(plan)
     finally:
-        manager.close()
         restore_terminal()
+        manager.close()
         requests.control.close()
 
 
@@ -98,7 +98,6 @@ def _private_directory(path: Path) -> Path:
     return path
 
 
-def _keep_to_ourselves() -> None:
 def _keep_terminal(plan: Plan) -> Callable[[], None]:
     """What sets the terminal as it was: a debugger that is killed at its prompt leaves it without echo."""
     if not any(instance.attach for instance in plan.instances):
@@ -108,6 +107,7 @@ def _keep_terminal(plan: Plan) -> Callable[[], None]:
     return terminal.keep()
 
 
+def _keep_to_ourselves() -> None:
     """What our starter left open is not for our children; what they shall have is handed over on purpose."""
     for entry in Path("/proc/self/fd").iterdir():
         if int(entry.name) > _STDERR:
