@@ -36,9 +36,9 @@ bench-scheduler: setup  ## 10,000 jobs due at once, beside APScheduler on the sa
 	@bash .ci/system-packages postgresql
 	PYTHONPATH=. $(BIN)/python bench/scheduler.py
 
-chaos: setup  ## deaths, hangs and storms under load; WHALEFALL_CHAOS_S=600 for a long one
+chaos: setup  ## deaths, hangs and storms under load; rewrites docs/reference/faults.md; WHALEFALL_CHAOS_S=600 for a long one
 	@bash .ci/system-packages redis postgresql
-	$(PYTEST) -q -m chaos tests/chaos
+	WHALEFALL_WRITE_MATRIX=1 $(PYTEST) -q -m chaos tests/chaos
 
 mutants: $(VENV)/.ready  ## break the engine on purpose and see that the tests notice
 	$(BIN)/python tests/mutants.py

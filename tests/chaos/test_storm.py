@@ -1,180 +1,185 @@
-"""Random deaths under steady load through Nginx. What clients see is asserted from the outside.
+"""Every fault of the deck under steady load through Nginx, in an order that the seed decides. Asserted from outside.
 
-`WHALEFALL_CHAOS_S` sets the seconds (60), `WHALEFALL_CHAOS_SEED` the seed (printed when a run fails).
+`WHALEFALL_CHAOS_S` plays further decks until so many seconds have passed, `WHALEFALL_CHAOS_SEED` repeats an order.
 """
 
-import json
+import contextlib
 import os
 import random
-import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import psutil
 import pytest
 
+from tests.chaos import matrix
+from tests.chaos.faults import APP, CHATTER, OPTIONS, PROCFILE, WORKERS, Fault, Faults, small_disk
+from tests.chaos.matrix import Played
 from tests.support.deployment import Deployment
-from tests.support.load import Load
+from tests.support.load import Asked, Load
 from tests.support.supervised import alive
+from tests.support.tap import Tap
 from tests.support.waiting import wait_until
 
-SECONDS = float(os.environ.get("WHALEFALL_CHAOS_S", "60"))
-SEED = int(os.environ.get("WHALEFALL_CHAOS_SEED", "20261124"))
+SECONDS = float(os.environ.get("WHALEFALL_CHAOS_S", "0"))
+SEED = int(os.environ.get("WHALEFALL_CHAOS_SEED") or random.SystemRandom().randrange(1_000_000))
 PATHS = ("/slow", "/api/v1/health/basic", "/api/v1/scheduler/jobs", "/api/v1/health/basic", "/dashboard")
+POSTS = ("/count", "/api/v1/scheduler/count")
+NO_DISK = "The full log disk was not played: this user may not mount a file system."
 
-UNAVOIDABLE = ("SIGKILL nginx worker", "SIGKILL nginx group")
-
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(SECONDS * 4 + 300)]
-
-APP = """
-import time
-from flask import Flask
-from whalefall import Scheduler
-from whalefall.app import install
-
-app = Flask(__name__)
-app.secret_key = "storm"
-scheduler = Scheduler(app)
-
-@scheduler.task("interval", id="tick", seconds=1)
-def tick():
-    "Something to do."
-
-@app.get("/slow")
-def slow():
-    time.sleep(0.15)
-    return "slow but sure"
-
-install(app)
-"""
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(SECONDS * 2 + 900)]
 
 
-@dataclass
 class Storm:
-    """What was done, when, and how long until everything was ready again."""
+    """Plays one fault after the other and keeps what clients saw."""
 
-    deployment: Deployment
-    load: Load
-    rng: random.Random
-    done: list[dict[str, Any]] = field(default_factory=list)
+    def __init__(self, deployment: Deployment, load: Load, faults: Faults) -> None:
+        self.deployment, self.load, self.faults = deployment, load, faults
+        self.played: list[Played] = []
+        self.nginx_workers = len(faults.workers("nginx"))
 
-    def strike(self) -> None:
-        name, fault = self.rng.choice(self.faults())
-        before = len(self.load.failures)
-        began = time.monotonic()
-        fault()
-        self.deployment.until(
-            lambda rows: rows and all(row["state"] == "ready" and not row["replacing"] for row in rows.values()),
-            f"everything is ready again after {name}",
-        )
-        failed = [f"{failure.path}: {failure.what}" for failure in self.load.failures[before:]]
-        self.done.append({"fault": name, "ready_again_s": round(time.monotonic() - began, 2), "failed": failed})
+    def blow(self, seconds: float) -> None:
+        """Whole decks, each shuffled, until the time is over; one at least."""
+        end = time.monotonic() + seconds
+        while not self.played or time.monotonic() < end:
+            deck = self.faults.deck()
+            self.faults.rng.shuffle(deck)
+            for fault in deck:
+                try:
+                    self._strike(fault)
+                except BaseException as error:
+                    error.add_note(
+                        f"seed {SEED}, while: {fault.name}; before: {[each.fault.name for each in self.played]}"
+                    )
+                    raise
 
-    def faults(self) -> list[tuple[str, Callable[[], None]]]:
-        kinds: list[tuple[str, Callable[[], None]]] = []
-        for service in ("web", "scheduler", "nginx"):
-            kinds += [
-                (f"SIGKILL {service} master", lambda s=service: self._kill_master(s)),
-                (f"SIGKILL {service} worker", lambda s=service: self._kill_worker(s)),
-                (f"SIGKILL {service} group", lambda s=service: self._kill_group(s)),
-                (f"restart {service}", lambda s=service: self._restart(s)),
-            ]
-        kinds += [
-            ("SIGTERM web master", lambda: self._kill_master("web", signal.SIGTERM)),
-            ("SIGTERM scheduler master", lambda: self._kill_master("scheduler", signal.SIGTERM)),
-            ("SIGQUIT nginx master", lambda: self._kill_master("nginx", signal.SIGQUIT)),
-            ("reload, nothing changed", self._reload),
-            ("reload, bad Procfile", self._bad_reload),
-        ]
-        return kinds
+    def _strike(self, fault: Fault) -> None:
+        seen, began = len(self.load.asked), time.monotonic()
+        fault.play()
+        wait_until(self._all_is_well, f"everything is ready again after {fault.name}", 120, self._explain)
+        took_s = time.monotonic() - began
+        self._let_every_client_finish(time.monotonic())
+        asked = tuple(each for each in self.load.asked[seen:] if each.began <= began + took_s)
+        self.played.append(Played(fault, took_s, asked))
 
-    def _kill_master(self, service: str, number: int = signal.SIGKILL) -> None:
-        pid = self.deployment.master(service)
-        os.kill(pid, number)
-        self.deployment.until_replaced(service, pid)
+    def _all_is_well(self) -> bool:
+        rows = self.deployment.rows()
+        if not rows or not all(row["state"] == "ready" and not row["replacing"] for row in rows.values()):
+            return False
+        wanted = {**WORKERS, "nginx": self.nginx_workers}
+        return all(len(self.faults.workers(service)) >= count for service, count in wanted.items())
 
-    def _workers(self, service: str) -> list[int]:
-        return [child.pid for child in psutil.Process(self.deployment.master(service)).children()]
+    def _let_every_client_finish(self, moment: float) -> None:
+        """What was under way belongs to this fault."""
+        clients = self.load.clients + len(self.load.posts)
 
-    def _kill_worker(self, service: str) -> None:
-        victim = self.rng.choice(self._workers(service))
-        count = len(self._workers(service))
-        os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: not alive(victim) and len(self._workers(service)) >= count, f"{service} has a new worker")
+        def all_have_asked_since() -> bool:
+            return len({each.client for each in self.load.asked[-2000:] if each.began > moment}) == clients
 
-    def _kill_group(self, service: str) -> None:
-        pid = self.deployment.master(service)
-        os.killpg(pid, signal.SIGKILL)
-        self.deployment.until_replaced(service, pid)
+        wait_until(all_have_asked_since, "every client has got an answer and asks again", 120, self._explain)
 
-    def _restart(self, service: str) -> None:
-        pid = self.deployment.master(service)
-        answer = self.deployment.whalefall("restart", service)
-        assert answer.returncode == 0, answer
-        self.deployment.until_replaced(service, pid)
-
-    def _reload(self) -> None:
-        said = self.deployment.output().count("reload:")
-        os.kill(self.deployment.pid, signal.SIGHUP)
-        wait_until(lambda: self.deployment.output().count("reload:") > said, "reload was answered", 60)
-
-    def _bad_reload(self) -> None:
-        procfile = self.deployment.directory / "Procfile"
-        good = procfile.read_text()
-        procfile.write_text(good + "what is this line?\n")
-        try:
-            said = self.deployment.output().count("nothing is changed")
-            os.kill(self.deployment.pid, signal.SIGHUP)
-            wait_until(lambda: self.deployment.output().count("nothing is changed") > said, "reload was refused", 60)
-        finally:
-            procfile.write_text(good)
+    def _explain(self) -> str:
+        return f"{self.deployment.rows()}\n{self.deployment.story()}"
 
 
 class Watch:
-    """Looks all the time how many processes run a scheduler."""
+    """Looks all the time how many processes run a scheduler. The application itself looks at every start of one."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment, self.most = deployment, 0
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._look)
 
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join(20)
+
     def _look(self) -> None:
-        while not self.ended.wait(0.05):
+        while not self.ended.wait(0.1):
             self.most = max(self.most, len(self.deployment.processes_that_schedule()))
 
 
-def test_no_client_notices_any_death(tmp_path: Path) -> None:
-    (tmp_path / "storm.py").write_text(APP)
-    (tmp_path / "Procfile").write_text(
-        "nginx: python -m whalefall nginx\nweb: python -m whalefall web\nscheduler: python -m whalefall scheduler\n"
-    )
-    # The storm is denser than any crash loop that a budget should end.
-    (tmp_path / "pyproject.toml").write_text("[tool.whalefall]\n")
-    with Deployment(tmp_path, "storm:app") as deployment:
+@pytest.fixture
+def logs(tmp_path: Path) -> Iterator[Path | None]:
+    path = small_disk(tmp_path / "logs")
+    yield path
+    if path is not None:
+        subprocess.run(["umount", "--lazy", str(path)], check=True, timeout=20)
+
+
+def test_no_client_notices_any_fault(tmp_path: Path, logs: Path | None, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, text in (
+        ("storm.py", APP.read_text()),
+        ("Procfile", PROCFILE),
+        ("chatter.py", CHATTER),
+        ("pyproject.toml", OPTIONS),
+        (".env", "STORM_MARK=0\n"),
+    ):
+        (tmp_path / name).write_text(text)
+    deployment = Deployment(tmp_path, "storm:app", **({"LOG_DIR": str(logs)} if logs else {}))
+    with contextlib.ExitStack() as stack:
+        tap = stack.enter_context(Tap(deployment.log))
+        stack.enter_context(deployment.start(tap.write))
+        tap.close_ours()
         deployment.until_ready()
-        watch = Watch(deployment)
-        watch.thread.start()
-        try:
-            with Load(deployment.port, PATHS) as load:
-                storm = Storm(deployment, load, random.Random(SEED))
-                wait_until(lambda: load.answered > 50, "the load runs", explain=deployment.output)
-                until = time.monotonic() + SECONDS
-                while time.monotonic() < until:
-                    storm.strike()
-        finally:
-            watch.ended.set()
-            watch.thread.join(20)
-        told = f"seed {SEED}\n{json.dumps(storm.done, indent=1)}\n{deployment.output()[-20_000:]}"
-        # A client's connection ends with the process that holds it: of a killed Nginx worker, what it had in flight.
-        lost = [row for row in storm.done if row["failed"] and row["fault"] not in UNAVOIDABLE]
-        assert not lost, f"{lost}\n{told}"
-        assert all(len(row["failed"]) <= load.clients for row in storm.done), told
-        assert not any("refused" in failure.what for failure in load.failures), told
-        assert watch.most == 1, f"{watch.most} processes ran a scheduler at once\n{told}"
+        load = Load(deployment.port, PATHS, posts=POSTS, timeout_s=60)
+        storm = Storm(deployment, load, Faults(deployment, load, tap, random.Random(SEED), logs))
+        with Watch(deployment) as watch, load:
+            wait_until(lambda: load.answered > 50, "the load runs", explain=deployment.story)
+            storm.blow(SECONDS)
+        told = [f"seed {SEED}", *map(told_of, storm.played)]
+        zombies = lambda: [each for each in deployment.tree() if each.status() == psutil.STATUS_ZOMBIE]  # noqa: E731
+        wait_until(lambda: not zombies(), "no zombie is left", explain=lambda: f"{zombies()}")
         assert deployment.stop() == 0, told
-        report = {"answered": load.answered, "faults": storm.done, "slowest_s": load.slowest_s}
-        (tmp_path / "storm.json").write_text(json.dumps(report, indent=1))
+    if os.environ.get("WHALEFALL_WRITE_MATRIX"):
+        names = [fault.name for fault in storm.faults.deck()]
+        head = f"seed {SEED}: {len(storm.played)} faults, {len(load.asked):,} requests"
+        matrix.write(matrix.page(names, storm.played, head, "" if logs else NO_DISK))
+    with capsys.disabled():
+        sys.stdout.write("\n".join(["", *told, ""]))
+    assert wrong(storm.played, load) == [], "\n".join(told)
+    assert watch.most == 1, f"{watch.most} processes ran a scheduler at once\n{told}"
+    violations = tmp_path / "violations"
+    assert not violations.exists(), f"{violations.read_text()}\n{told}"
+    assert not any(alive(pid) for pid in storm.faults.escaped()), told
+    applied = Counter((tmp_path / "applied").read_text().splitlines())
+    assert [token for token, times in applied.items() if times > 1] == [], "a POST was applied twice"
+    assert [each.token for each in load.asked if each.token and not each.what and each.token not in applied] == []
+
+
+def wrong(played: list[Played], load: Load) -> list[str]:
+    """Each promise that was broken, in a sentence."""
+    found = []
+    for each in played:
+        name, fault = each.fault.name, each.fault
+        gets, posts = each.failed_by("GET"), each.failed_by("POST")
+        if gets and not fault.cuts:
+            found.append(f"{name}: {len(gets)} idempotent requests failed: {gets[:3]}")
+        lost = len(load.posts) if fault.cuts else fault.kills
+        if len(posts) > lost:
+            found.append(f"{name}: {len(posts)} POSTs failed, {fault.kills} workers were killed: {posts[:3]}")
+        if len(gets) > load.clients:
+            found.append(f"{name}: {len(gets)} GETs failed, {load.clients} clients were there")
+        if any(asked.refused for asked in each.seen):
+            found.append(f"{name}: a connection was refused")
+        if each.took_s > fault.within_s:
+            found.append(f"{name}: ready again after {each.took_s:.1f} s, promised are {fault.within_s:g} s")
+    counted = {id(asked) for each in played for asked in each.failed}
+    found += [f"failed while nothing was done: {asked}" for asked in load.failures if id(asked) not in counted]
+    return found
+
+
+def told_of(played: Played) -> str:
+    slowest: Asked | None = max(played.seen, key=lambda asked: asked.took_s, default=None)
+    stall = f"{slowest.took_s:.1f} s {slowest.path}" if slowest else "nothing asked"
+    return f"{played.took_s:5.1f} s  {played.fault.name}: {len(played.failed)} failed, slowest {stall}"

@@ -46,11 +46,13 @@ class Deployment:
 
     # Life.
 
-    def start(self) -> Self:
+    def start(self, output: int | None = None) -> Self:
+        """`output` is a descriptor for what it prints, instead of the file that `output()` reads."""
         command = [sys.executable, "-m", "whalefall", "serve", *self.words]
         with self.log.open("ab") as log:
+            out = log if output is None else output
             self.process = subprocess.Popen(
-                command, cwd=self.directory, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command, cwd=self.directory, env=self.environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
         return self
 
@@ -89,7 +91,7 @@ class Deployment:
         self.process.send_signal(number)
         code = self.wait()
         left = [process for process in tree if alive(process.pid)]
-        assert not left, f"left behind: {left}\n{self.output()}"
+        assert not left, f"left behind: {left}\n{self.story()}"
         return code
 
     def wait(self) -> int:
@@ -97,12 +99,17 @@ class Deployment:
         try:
             return self.process.wait(_STOPPED_WITHIN_S)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"did not exit within {_STOPPED_WITHIN_S:g} s\n{self.output()}") from None
+            raise AssertionError(f"did not exit within {_STOPPED_WITHIN_S:g} s\n{self.story()}") from None
 
     # What it says.
 
     def output(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def story(self) -> str:
+        """The end of it without what says nothing of an error: access log, and a service that only makes noise."""
+        lines = self.output().splitlines()
+        return "\n".join([line for line in lines if '"request_id"' not in line and " | line 0" not in line][-150:])
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """The status row of each instance; {} while nobody answers."""
@@ -117,10 +124,10 @@ class Deployment:
     def until(self, condition: Callable[[dict[str, dict[str, Any]]], Any], what: str) -> Any:
         def look() -> Any:
             assert self.process is not None
-            assert self.process.poll() is None, f"it has exited with {self.process.poll()}\n{self.output()}"
+            assert self.process.poll() is None, f"it has exited with {self.process.poll()}\n{self.story()}"
             return condition(self.rows())
 
-        return wait_until(look, what, _READY_WITHIN_S, lambda: f"{self.rows()}\n{self.output()}")
+        return wait_until(look, what, _READY_WITHIN_S, lambda: f"{self.rows()}\n{self.story()}")
 
     def until_ready(self) -> Self:
         self.until(lambda rows: rows and all(row["state"] == "ready" for row in rows.values()), "everything is ready")
