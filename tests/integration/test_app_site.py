@@ -13,6 +13,7 @@ import requests
 
 from tests.support.deployment import Deployment
 from tests.support.waiting import wait_until
+from tests.unit.app.test_monitoring import metrics_used
 
 APPLICATION = '''
 from flask import Flask
@@ -209,6 +210,17 @@ def test_a_crash_is_told_with_its_last_lines(site: Deployment, admin: Browser) -
     page = admin.ask("GET", "/processes/scheduler.1").text
     assert "SIGKILL" in page
     assert "SIGKILL" in admin.ask("GET", "/dashboard").text
+
+
+@pytest.mark.usefixtures("through_nginx")
+def test_a_real_scrape_has_every_metric_that_dashboard_and_alerts_ask_for(admin: Browser) -> None:
+    body = {"kwargs": {"to": 1}}
+    run_id = admin.ask("POST", "/api/v1/scheduler/jobs/count/actions/run", json=body).json()["data"]["run_id"]
+    address = f"/api/v1/scheduler/runs/{run_id}"
+    wait_until(lambda: admin.ask("GET", address).json()["data"]["state"] == "succeeded", "the run has succeeded")
+    scraped = admin.ask("GET", "/metrics").text
+    with_values = set(re.findall(r"^(whalefall_\w+?)(?:_bucket|_sum|_count)?(?:\{| )", scraped, re.MULTILINE))
+    assert metrics_used() - with_values == set()
 
 
 @pytest.mark.parametrize("path", ["/api/v1/processes/nobody/logs", "/processes/nobody"])
