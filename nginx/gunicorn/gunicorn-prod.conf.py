@@ -6,6 +6,7 @@ A socket in LISTEN_FDS wins over `bind`.
 
 import os
 
+from whalefall.planner import churn as _churning
 from whalefall.planner import gunicorn as _gunicorn
 from whalefall.settings import Settings
 
@@ -38,13 +39,22 @@ capture_output = False
 
 control_socket, control_socket_disable = _gunicorn.control_socket(_settings, "web")
 
+_churn = _churning.Churn()
+
+
+def pre_fork(server, worker):
+    """A worker comes."""
+    _churn.forks(worker)
+
 
 def post_worker_init(worker):
     """The application is loaded: from now on this worker says so at /whalefall/ready."""
+    _churn.is_ready(worker)
     application = worker.wsgi
     worker.wsgi = _gunicorn.answering_ready(application)
     _gunicorn.tell_stacks_when_asked()
     _gunicorn.send_whole_responses()
+
     if _settings.notifies:
         from whalefall.app.notify.worker import start_worker  # noqa: PLC0415 - only where somebody is to be told
 
@@ -53,7 +63,13 @@ def post_worker_init(worker):
 
 def worker_exit(server, worker):
     """What is being sent is sent, so that nobody sends it again."""
+    _churn.leaves(worker)
     if _settings.notifies:
         from whalefall.app.notify.worker import stop_worker  # noqa: PLC0415 - it is imported already
 
         stop_worker()
+
+
+def child_exit(server, worker):
+    """A worker has gone: alone, or as one of too many?"""
+    _churn.died(server, worker)

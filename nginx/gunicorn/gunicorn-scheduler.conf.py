@@ -4,6 +4,7 @@ One worker and no recycling, because the jobs live in it: a second one would be 
 would end runs for no reason. No preload either: the scheduler is threads, and threads do not survive fork(2).
 """
 
+from whalefall.planner import churn as _churning
 from whalefall.planner import gunicorn as _gunicorn
 from whalefall.settings import Settings
 
@@ -31,14 +32,22 @@ loglevel = _settings.log_level
 
 control_socket, control_socket_disable = _gunicorn.control_socket(_settings, "scheduler")
 
+_churn = _churning.Churn()
+
 
 def on_starting(server):
     """What the command line or GUNICORN_CMD_ARGS changed behind our back."""
     _gunicorn.refuse_second_scheduler(server.cfg)
 
 
+def pre_fork(server, worker):
+    """A worker comes."""
+    _churn.forks(worker)
+
+
 def post_worker_init(worker):
     """The application is loaded: its scheduler starts, and the worker says that it is ready."""
+    _churn.is_ready(worker)
     application = worker.wsgi
     worker.wsgi = _gunicorn.answering_ready(application)
     _gunicorn.tell_stacks_when_asked()
@@ -52,7 +61,13 @@ def post_worker_init(worker):
 
 def worker_exit(server, worker):
     """Runs are finished or handed back, and leadership is given up, before the process ends."""
+    _churn.leaves(worker)
     if getattr(worker, "whalefall_scheduler", False):
         from whalefall.scheduler import stop_worker  # noqa: PLC0415 - it is imported already
 
         stop_worker()
+
+
+def child_exit(server, worker):
+    """A worker has gone: alone, or as one of too many?"""
+    _churn.died(server, worker)

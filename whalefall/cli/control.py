@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from whalefall.cli import requests, tables
+from whalefall.cli import requests, tables, workers
 from whalefall.control.client import ask, stream
 from whalefall.control.protocol import Request
 from whalefall.errors import ControlError
@@ -24,9 +24,11 @@ Row = dict[str, Any]
 
 def status(arguments: argparse.Namespace) -> int:
     """A table, or the reply itself as JSON. Exit code 0 as long as it answers: `health` judges."""
-    answer = _status(run_dir(arguments))
+    where = run_dir(arguments)
+    answer = _status(where)
     for row in answer["instances"]:
-        row["processes"] = _processes(row["pid"])
+        said = workers.told(where, row["name"], row["generation"]) if row["pid"] else {}
+        row["processes"] = [process | said.get(process["pid"], {}) for process in _processes(row["pid"])]
     print(json.dumps(answer, indent=2) if arguments.json else tables.status(answer))
     return 0
 

@@ -29,9 +29,8 @@ def status(answer: dict[str, Any]) -> str:
         )
         for at, worker in enumerate(workers, start=1):
             branch = "└─" if at == len(workers) else "├─"
-            rows.append(
-                (f" {branch} worker", "", str(worker["pid"]), duration(worker["age_s"]), "", *_weight(worker), "")
-            )
+            age = duration(worker["age_s"])
+            rows.append((f" {branch} worker", "", str(worker["pid"]), age, "", *_weight(worker), _sign_of_life(worker)))
     return "\n".join([head, *columns([HEADINGS, *rows])])
 
 
@@ -40,6 +39,14 @@ def _weight(process: dict[str, Any]) -> tuple[str, str]:
     if not process:
         return "-", "-"
     return f"{process['memory_bytes'] / MEBIBYTE:.0f} MB", f"{process['cpu_percent']:.1f} %"
+
+
+def _sign_of_life(worker: dict[str, Any]) -> str:
+    """What its Gunicorn says of it; "" for other processes."""
+    if worker.get("aborted"):
+        return "aborted by its master: no sign of life in time"
+    age_s = worker.get("heartbeat_age_s")
+    return "" if age_s is None else f"last sign of life {age_s:.1f} s ago"
 
 
 def event(event: dict[str, Any]) -> str:

@@ -17,6 +17,16 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
     assert columns([("A", "B"), ("long", "x")]) == ["A     B", "long  x"]
 
 
+def test_a_worker_has_what_its_gunicorn_says_of_it() -> None:
+    supervisor = {"version": "1", "pid": 7, "state": "running", "uptime_s": 61}
+    process = {"pid": 12, "age_s": 5, "memory_bytes": 0, "cpu_percent": 0}
+    silent = process | {"pid": 13, "worker": 1, "heartbeat_age_s": 3.21, "aborted": False}
+    aborted = silent | {"pid": 14, "aborted": True}
+    told = status({"supervisor": supervisor, "instances": [ROW | {"processes": [process, silent, aborted]}]})
+    assert "last sign of life 3.2 s ago" in told
+    assert "aborted by its master" in told
+
+
 ROW = {
     "name": "web.1",
     "state": "ready",
