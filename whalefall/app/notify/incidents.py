@@ -24,10 +24,11 @@ EVENT_OF: Mapping[str, Event] = {
     "waiting": "missed",
     "no_leader": "missed",
     "hung": "missed",
+    "clock": "missed",
     "slow": "slow",
 }
 # A restart leaves nobody to lead for a moment; the new leader needs a moment for what is due.
-HOLD_S: Mapping[str, float] = {"no_leader": 20, "hung": 10, "overdue": 20, "waiting": 20}
+HOLD_S: Mapping[str, float] = {"no_leader": 20, "hung": 10, "clock": 10, "overdue": 20, "waiting": 20}
 ENDS_WITH_A_GOOD_RUN = frozenset({"failing", "missed"})
 FOLLOWS_FROM_THE_SCHEDULER = frozenset({"overdue", "waiting"})  # with no leader, every job is overdue
 FLAPS_MAX = 3
@@ -240,6 +241,7 @@ RECOVERED: Mapping[str, str] = {
     "slow": "The run that took so long is over.",
     "no_leader": "A scheduler leads again.",
     "hung": "The loop of the scheduler turns again.",
+    "clock": "The database's clock has caught up with its records.",
 }
 
 
