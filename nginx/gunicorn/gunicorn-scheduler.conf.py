@@ -57,6 +57,10 @@ def post_worker_init(worker):
 
         start_worker(application)
         worker.whalefall_scheduler = True
+    if _settings.notifies:
+        from whalefall.app.notify.worker import start_worker as start_notices  # noqa: PLC0415 - only where it is wanted
+
+        start_notices(application)
 
 
 def worker_exit(server, worker):
@@ -66,6 +70,10 @@ def worker_exit(server, worker):
         from whalefall.scheduler import stop_worker  # noqa: PLC0415 - it is imported already
 
         stop_worker()
+    if _settings.notifies:
+        from whalefall.app.notify.worker import stop_worker as stop_notices  # noqa: PLC0415 - it is imported already
+
+        stop_notices()
 
 
 def child_exit(server, worker):

@@ -53,6 +53,8 @@ def test_a_bad_setting_says_where_it_was_written() -> None:
         ("DATABASE_URL", "sqlite:///x.db", "sqlite:///x.db"),
         ("SCHEDULER_LOCK", "redis://:p@h", f"redis://:{MASK}@h"),
         ("SCHEDULER_LOCK", "sql", MASK),
+        ("NOTIFY_WEBHOOK_URL", "https://hooks.example/T1/B2/abc?x=y", f"https://hooks.example/{MASK}"),
+        ("SMTP_URL", "smtp://u:p@h:587?starttls", f"smtp://u:{MASK}@h:587?{MASK}"),
         ("ANYTHING", "amqp://u:p@h//", f"amqp://u:{MASK}@h//"),
         ("TLS_KEY", "/etc/key.pem", "/etc/key.pem"),
         ("PATH", "/bin", "/bin"),
