@@ -12,6 +12,7 @@ from whalefall.scheduler import SchedulerState, commands
 from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.ledger.history import Wanted
 from whalefall.scheduler.ledger.records import Ending
+from whalefall.scheduler.ledger.schema import lease as lease_table
 from whalefall.scheduler.ledger.schema import run as run_table
 from whalefall.scheduler.watchman import look, usual_duration
 from whalefall.settings import Settings
@@ -217,6 +218,43 @@ class TestWatchman:
         [alarm] = look(state.ledger)
         assert (alarm.kind, alarm.text) == ("hung", "me leads, but its loop does not turn.")
         assert state.admin.health().reason.startswith("the loop of me has not turned for 100 s")
+
+    def test_a_clock_that_was_set_back_hides_nothing(self, state: SchedulerState) -> None:
+        """A lease and a tick from the future look fresh for an hour, whether or not anybody leads."""
+        bring_in(state.ledger, declared("tidy"))
+        lead(state.ledger)
+        ahead = state.ledger.now() + timedelta(hours=1)
+        with state.ledger.writing() as connection:
+            connection.execute(lease_table.update().values(expires_at=ahead, ticked_at=ahead))
+        [alarm] = look(state.ledger)
+        assert alarm.kind == "clock"
+        assert "from 3600 s ahead of its database's clock, which was set back" in alarm.text
+        health = state.admin.health()
+        assert (health.healthy, "it was set back" in health.reason) == (False, True)
+
+    def test_a_run_from_the_future_shows_it_too(self, state: SchedulerState) -> None:
+        """Also when a living leader has renewed its lease since: its jobs wait until that time has come again."""
+        bring_in(state.ledger, declared("tidy"))
+        lead(state.ledger)
+        state.ledger.run_now("tidy", actor="ada", args=None, reason="", dedupe=None)
+        assert self.kinds(state) == []
+        with state.ledger.writing() as connection:
+            connection.execute(run_table.update().values(created_at=state.ledger.now() + timedelta(hours=1)))
+        assert self.kinds(state) == ["clock"]
+
+    def test_a_run_that_takes_much_longer_than_usual(self, state: SchedulerState) -> None:
+        bring_in(state.ledger, declared("tidy", catch_up="all"))
+        rewind(state.ledger, "tidy", timedelta(minutes=6))
+        fire(state)
+        for _ in range(5):
+            run_all(state)
+        [claimed] = state.ledger.claim(lead(state.ledger), "thread", 1, 30)
+        assert "slow" not in self.kinds(state)
+        with state.ledger.writing() as connection:
+            mine = run_table.update().where(run_table.c.run_id == claimed.run.run_id)
+            connection.execute(mine.values(started_at=state.ledger.now() - timedelta(seconds=90)))
+        [alarm] = [alarm for alarm in look(state.ledger) if alarm.kind == "slow"]
+        assert alarm.text.endswith("has taken 90 s; usual are 0 s.")
 
     def test_a_failing_and_a_missing_job(self, state: SchedulerState) -> None:
         bring_in(state.ledger, declared("tidy"))

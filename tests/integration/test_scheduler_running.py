@@ -351,6 +351,18 @@ class TestAdmin:
         assert view.next_run_time is not None
         assert view.next_run_time.tzinfo is UTC
 
+    def test_jobs_come_in_pages(self, scheduler: Scheduler, database_url: str) -> None:
+        for number in range(5):
+            on(scheduler, jobs.note, id=f"job{number}", name="Odd" if number % 2 else "Even")
+        state = scheduling.of(make_app(database_url, scheduler))
+        state.reconcile()
+        page = state.admin.page_of_jobs(limit=2, offset=2)
+        assert ([view.id for view in page.jobs], page.count) == (["job2", "job3"], 5)
+        page = state.admin.page_of_jobs(text="odd")
+        assert ([view.id for view in page.jobs], page.count) == (["job1", "job3"], 2)
+        assert [view.id for view in state.admin.list_jobs(["job4", "gone", "job0"])] == ["job0", "job4"]
+        state.ledger.engine.dispose()
+
     def test_edit_pause_resume_reset(self, scheduler: Scheduler, database_url: str) -> None:
         on(scheduler, jobs.note, id="yearly")
         with running(make_app(database_url, scheduler)) as state:

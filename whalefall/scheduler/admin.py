@@ -1,6 +1,6 @@
 """What a person does with jobs and runs. Every verb goes through the ledger, so it works in any process."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +12,8 @@ from whalefall.scheduler.ledger.history import Wanted
 from whalefall.scheduler.ledger.ledger import refuse_broken
 from whalefall.scheduler.ledger.records import JobRecord
 from whalefall.scheduler.state import SchedulerState
-from whalefall.scheduler.views import JobView, ReloadReport, RunPage, RunView, SchedulerHealth
-from whalefall.scheduler.watchman import Alarm, look
+from whalefall.scheduler.views import JobPage, JobView, ReloadReport, RunPage, RunView, SchedulerHealth
+from whalefall.scheduler.watchman import CLOCK_BACK, Alarm, clock_set_back, look
 from whalefall.scheduler.why import why
 
 PAGE_MAX = 500  # runs of one page
@@ -29,13 +29,19 @@ class JobAdmin:
     def __init__(self, state: SchedulerState) -> None:
         self._state = state
 
-    def list_jobs(self) -> list[JobView]:
-        """By id."""
+    def list_jobs(self, job_ids: Sequence[str] | None = None) -> list[JobView]:
+        """By id; all, or those of `job_ids` that exist."""
         ledger = self._state.ledger
-        records = ledger.jobs()
+        records = ledger.jobs(job_ids)
         last = ledger.last_runs([record.job_id for record in records])
         now = ledger.now()
         return [represent.job_view(record, last.get(record.job_id), now) for record in records]
+
+    def page_of_jobs(self, *, text: str = "", limit: int = 50, offset: int = 0) -> JobPage:
+        """Jobs in whose id, name or description `text` occurs; as quick among ten thousand as among ten."""
+        job_ids, count = self._state.ledger.page_of_job_ids(text, min(max(limit, 1), PAGE_MAX), max(offset, 0))
+        views = {view.id: view for view in self.list_jobs(job_ids)}
+        return JobPage([views[job_id] for job_id in job_ids if job_id in views], count)
 
     def get_job(self, job_id: str) -> JobView:
         """Raises JobNotFound."""
@@ -149,9 +155,14 @@ class JobAdmin:
             why = "no scheduler has ever run"
             return SchedulerHealth(None, 0, None, peek.next_fire_at, backlog, False, why, standbys)
         age_s = (lease.now - lease.ticked_at).total_seconds()
+        ahead = clock_set_back(lease, lease.now, None)
         reason = ""
         if not lease.alive:
             reason = f"no scheduler leads since {lease.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+        elif ahead > CLOCK_BACK:
+            reason = (
+                f"the database's clock is {ahead.total_seconds():.0f} s behind the leader's last tick: it was set back"
+            )
         elif age_s > _TICK_OLD_S:
             reason = f"the loop of {lease.holder} has not turned for {age_s:.0f} s"
         elif backlog:
@@ -168,7 +179,7 @@ class JobAdmin:
         )
 
     def alarms(self) -> list[Alarm]:
-        """What a person should know now: no leader, overdue, failing, slow, missed, broken. Works in any process."""
+        """What a person should know now (`watchman.Kind` lists what that may be). Works in any process."""
         return look(self._state.ledger)
 
     def why(self, job_id: str, moment: datetime) -> list[str]:

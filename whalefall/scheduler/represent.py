@@ -6,11 +6,11 @@ from whalefall.scheduler.core.cron import FIELDS
 from whalefall.scheduler.core.triggers import TriggerError, TriggerSpec, cron_of
 from whalefall.scheduler.core.words import in_words
 from whalefall.scheduler.holders import host_and_pid
-from whalefall.scheduler.ledger.records import JobRecord, RunRecord, StandbyRecord
+from whalefall.scheduler.ledger.records import JobRecord, LastRun, RunRecord, StandbyRecord
 from whalefall.scheduler.views import JobView, RunView, Standby
 
 
-def job_view(record: JobRecord, last: RunRecord | None, now: datetime) -> JobView:
+def job_view(record: JobRecord, last: LastRun | None, now: datetime) -> JobView:
     """`now` is the database's: a pause that has ended by it is shown as ended."""
     spec = record.effective_trigger
     pause = record.pause

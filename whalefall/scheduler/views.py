@@ -42,6 +42,14 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some jobs, and how many there are in all."""
+
+    jobs: list[JobView]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """A run, or an instant at which there was none and why."""
 

@@ -4,21 +4,21 @@ The web's workers are always up and read the same ledger; so they notice what a 
 say itself. Pure reading: whoever asks decides what to do with an alarm (page, log, metric, webhook).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from whalefall.scheduler.core.runs import UNHAPPY, RunState
 from whalefall.scheduler.ledger import Ledger
-from whalefall.scheduler.ledger.history import Wanted
-from whalefall.scheduler.ledger.records import JobRecord, LeaseRecord, RunRecord
+from whalefall.scheduler.ledger.records import LeaseRecord, RunRecord, Trouble
 
-Kind = Literal["no_leader", "hung", "overdue", "waiting", "failing", "slow", "broken", "missed"]
+Kind = Literal["clock", "no_leader", "hung", "overdue", "waiting", "failing", "slow", "broken", "missed"]
 
 OVERDUE = timedelta(seconds=30)  # a due instant unrecorded, or a run unstarted, for longer
 TICK_OLD = timedelta(seconds=20)  # the leader tells its loop's last turn every few seconds
+CLOCK_BACK = timedelta(seconds=2)  # a record from further ahead was written before the clock was set back
 MISSED_WITHIN = timedelta(hours=24)  # older misses are history, not alarms
+OF_A_KIND_MAX = 100  # alarms; more is one problem, not a thousand
 _SLOW_FACTOR = 3.0  # times the usual duration
 _SLOW_AT_LEAST = timedelta(seconds=30)  # what is quick may vary
 _USUAL_FROM = 5  # good runs that make a usual duration
@@ -37,16 +37,22 @@ class Alarm:
 
 def look(ledger: Ledger) -> list[Alarm]:
     """Everything that is wrong now, the most general first."""
-    lease, now, jobs = ledger.lease(), ledger.now(), ledger.jobs()
-    last = ledger.last_runs([record.job_id for record in jobs])
-    alarms = list(_of_the_scheduler(lease, now))
-    alarms += _of_jobs(jobs, last, now)
-    alarms += _of_running(ledger, now)
-    alarms += _missed(ledger.page(Wanted(state=RunState.SKIPPED_LATE, limit=100)), now)
+    trouble = ledger.trouble(OVERDUE.total_seconds(), OF_A_KIND_MAX)
+    alarms = list(_of_the_scheduler(trouble.lease, trouble.now, trouble.newest))
+    alarms += _of_jobs(trouble)
+    alarms += _of_runs(ledger, trouble)
+    alarms += _missed(trouble.missed, trouble.now)
     return alarms
 
 
-def _of_the_scheduler(lease: LeaseRecord | None, now: datetime) -> Iterator[Alarm]:
+def _of_the_scheduler(lease: LeaseRecord | None, now: datetime, newest: datetime | None) -> Iterator[Alarm]:
+    ahead = clock_set_back(lease, now, newest)
+    if ahead > CLOCK_BACK:
+        text = (
+            f"The ledger has records from {ahead.total_seconds():.0f} s ahead of its database's clock, which was set "
+            "back. Jobs that fired already wait until that time has come again."
+        )
+        yield Alarm("clock", "", now, text)
     if lease is None:
         yield Alarm("no_leader", "", now, "No scheduler has ever run on this ledger.")
     elif not lease.alive:
@@ -55,40 +61,41 @@ def _of_the_scheduler(lease: LeaseRecord | None, now: datetime) -> Iterator[Alar
         yield Alarm("hung", "", lease.ticked_at, f"{lease.holder} leads, but its loop does not turn.")
 
 
-def _of_jobs(jobs: Sequence[JobRecord], last: Mapping[str, RunRecord], now: datetime) -> Iterator[Alarm]:
-    for record in jobs:
-        if record.broken_reason:
-            why = record.broken_reason.strip().splitlines()[-1]
-            yield Alarm("broken", record.job_id, record.updated_at, f"Its function cannot be imported: {why}")
-        if record.next_fire_at is not None and now - record.next_fire_at > OVERDUE:
-            yield Alarm("overdue", record.job_id, record.next_fire_at, "It is due, and no scheduler has looked.")
-        run = last.get(record.job_id)
-        if run is not None and record.fires and run.state in UNHAPPY:
-            why = (run.error.strip().splitlines() or [run.reason])[-1]
-            yield Alarm(
-                "failing", record.job_id, run.scheduled_at, f"Its last run ended as {run.state}: {why}", run.run_id
-            )
+def clock_set_back(lease: LeaseRecord | None, now: datetime, newest: datetime | None) -> timedelta:
+    """How far ahead of the database's clock its own records are. Whatever was written then looks fresh until then."""
+    written = [moment for moment in (lease.ticked_at if lease else None, newest) if moment is not None]
+    return max((moment - now for moment in written), default=timedelta())
 
 
-def _of_running(ledger: Ledger, now: datetime) -> Iterator[Alarm]:
-    for run in ledger.alive_runs():
-        if run.state is RunState.QUEUED and now - run.not_before > OVERDUE:
-            yield Alarm("waiting", run.job_id, run.not_before, f"Run {run.run_id} waits for a free runner.", run.run_id)
-        if run.state is RunState.RUNNING and run.started_at is not None:
-            usual = usual_duration(ledger.durations_s(run.job_id))
-            took = now - run.started_at
-            if usual is not None and took > max(usual * _SLOW_FACTOR, _SLOW_AT_LEAST):
-                text = (
-                    f"Run {run.run_id} has taken {took.total_seconds():.0f} s; usual are {usual.total_seconds():.0f} s."
-                )
-                yield Alarm("slow", run.job_id, run.started_at, text, run.run_id)
+def _of_jobs(trouble: Trouble) -> Iterator[Alarm]:
+    for record in trouble.broken:
+        why = record.broken_reason.strip().splitlines()[-1]
+        yield Alarm("broken", record.job_id, record.updated_at, f"Its function cannot be imported: {why}")
+    for job_id, instant in trouble.overdue:
+        yield Alarm("overdue", job_id, instant, "It is due, and no scheduler has looked.")
+    for run in trouble.failing:
+        why = (run.error.strip().splitlines() or [run.reason])[-1]
+        yield Alarm("failing", run.job_id, run.scheduled_at, f"Its last run ended as {run.state}: {why}")
+
+
+def _of_runs(ledger: Ledger, trouble: Trouble) -> Iterator[Alarm]:
+    for run in trouble.waiting:
+        yield Alarm("waiting", run.job_id, run.not_before, f"Run {run.run_id} waits for a free runner.")
+    for run in trouble.running:
+        if run.started_at is None or trouble.now - run.started_at <= _SLOW_AT_LEAST:
+            continue
+        usual = usual_duration(ledger.durations_s(run.job_id))
+        took = trouble.now - run.started_at
+        if usual is not None and took > usual * _SLOW_FACTOR:
+            text = f"Run {run.run_id} has taken {took.total_seconds():.0f} s; usual are {usual.total_seconds():.0f} s."
+            yield Alarm("slow", run.job_id, run.started_at, text)
 
 
 def _missed(runs: Sequence[RunRecord], now: datetime) -> Iterator[Alarm]:
     for run in runs:
         if now - run.created_at <= MISSED_WITHIN:
             count = f"{run.span_count} instants" if run.span_count > 1 else "An instant"
-            yield Alarm("missed", run.job_id, run.scheduled_at, f"{count} did not run: {run.reason}.", run.run_id)
+            yield Alarm("missed", run.job_id, run.scheduled_at, f"{count} did not run: {run.reason}.")
 
 
 def usual_duration(durations_s: Sequence[float]) -> timedelta | None:

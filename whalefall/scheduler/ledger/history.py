@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, delete, func, or_, select
 
-from whalefall.scheduler.core.runs import ALIVE, FINAL, RunState
+from whalefall.scheduler.core.runs import ALIVE, FINAL, UNHAPPY, RunState
 from whalefall.scheduler.ledger.dialects import chunks, clock_after
-from whalefall.scheduler.ledger.records import RunRecord, run_record
+from whalefall.scheduler.ledger.records import LastRun, RunRecord, run_record
 from whalefall.scheduler.ledger.schema import attempt, job, run
 
 
@@ -37,7 +38,15 @@ class Retention:
 
 def page(connection: Connection, wanted: Wanted) -> list[RunRecord]:
     """Newest first."""
-    query = select(run).order_by(run.c.run_id.desc()).limit(wanted.limit)
+    if wanted.state in ALIVE:
+        # Few, and behind a small index. Asked for in order, SQLite would walk the whole history backwards instead.
+        ids = sorted(connection.execute(_filtered(select(run.c.run_id), wanted)).scalars(), reverse=True)
+        return sorted(_by_id(connection, ids[: wanted.limit]), key=lambda record: record.run_id, reverse=True)
+    query = _filtered(select(run), wanted).order_by(run.c.run_id.desc()).limit(wanted.limit)
+    return [run_record(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def _filtered(query: Select[Any], wanted: Wanted) -> Select[Any]:
     if wanted.job_id is not None:
         query = query.where(run.c.job_id == wanted.job_id)
     if wanted.state is not None:
@@ -46,17 +55,57 @@ def page(connection: Connection, wanted: Wanted) -> list[RunRecord]:
         query = query.where(run.c.source == wanted.source)
     if wanted.before is not None:
         query = query.where(run.c.run_id < wanted.before)
+    return query
+
+
+def _by_id(connection: Connection, run_ids: Sequence[str]) -> list[RunRecord]:
+    found: list[RunRecord] = []
+    for part in chunks(run_ids):
+        rows = connection.execute(select(run).where(run.c.run_id.in_(part))).mappings()
+        found += [run_record(dict(row)) for row in rows]
+    return found
+
+
+def _of_last_run(column: ColumnElement[Any]) -> ScalarSelect[Any]:
+    """A column of the newest run of `job` that really started: one short look along an index."""
+    mine = (run.c.job_id == job.c.job_id, run.c.started_at.is_not(None))
+    return select(column).where(*mine).order_by(run.c.run_id.desc()).limit(1).correlate(job).scalar_subquery()
+
+
+def last_runs(connection: Connection, job_ids: Sequence[str]) -> dict[str, LastRun]:
+    """The newest run of each job that really started."""
+    found: dict[str, LastRun] = {}
+    columns = (run.c.job_id, run.c.run_id, run.c.state, run.c.scheduled_at, run.c.started_at, run.c.finished_at)
+    for part in chunks(job_ids):
+        ids = select(_of_last_run(run.c.run_id)).where(job.c.job_id.in_(part))
+        newest = [run_id for run_id in connection.execute(ids).scalars() if run_id is not None]
+        rows = connection.execute(select(*columns).where(run.c.run_id.in_(newest)))
+        found.update({row.job_id: LastRun(*row) for row in rows})
+    return found
+
+
+def failing(connection: Connection, limit: int) -> list[RunRecord]:
+    """The last runs of jobs whose last run went wrong."""
+    ended = (
+        select(_of_last_run(run.c.run_id).label("run_id"), _of_last_run(run.c.state).label("state"))
+        .where(job.c.retired_at.is_(None), job.c.deleted_at.is_(None))
+        .subquery()
+    )
+    query = select(ended.c.run_id).where(ended.c.state.in_(list(UNHAPPY))).limit(limit)
+    return _by_id(connection, list(connection.execute(query).scalars()))
+
+
+def waiting(connection: Connection, late_s: float, limit: int) -> list[RunRecord]:
+    """Runs that might have started `late_s` ago, and nobody has."""
+    overdue = (run.c.state == RunState.QUEUED, run.c.not_before < clock_after(-late_s))
+    query = select(run).where(*overdue).order_by(run.c.not_before).limit(limit)
     return [run_record(dict(row)) for row in connection.execute(query).mappings()]
 
 
-def last_runs(connection: Connection, job_ids: Sequence[str]) -> dict[str, RunRecord]:
-    """The newest run of each job that really started."""
-    newest = select(func.max(run.c.run_id).label("run_id")).where(run.c.started_at.is_not(None)).group_by(run.c.job_id)
-    found: dict[str, RunRecord] = {}
-    for part in chunks(job_ids):
-        query = select(run).where(run.c.run_id.in_(newest.where(run.c.job_id.in_(part))))
-        found.update({row["job_id"]: run_record(dict(row)) for row in connection.execute(query).mappings()})
-    return found
+def newest_instant(connection: Connection) -> datetime | None:
+    """When, by the database's clock, the newest run was recorded."""
+    query = select(run.c.created_at).order_by(run.c.run_id.desc()).limit(1)
+    return connection.execute(query).scalar()
 
 
 def backlog(connection: Connection, late_s: float) -> int:
@@ -79,10 +128,12 @@ def with_dedupe(connection: Connection, job_id: str, dedupe: str) -> str | None:
 
 
 def alive(connection: Connection, job_id: str | None = None) -> list[RunRecord]:
-    query = select(run).where(run.c.state.in_(list(ALIVE))).order_by(run.c.run_id)
-    if job_id is not None:
-        query = query.where(run.c.job_id == job_id)
-    return [run_record(dict(row)) for row in connection.execute(query).mappings()]
+    """Oldest first."""
+    found: list[RunRecord] = []
+    for state in ALIVE:
+        query = _filtered(select(run), Wanted(job_id=job_id, state=state))
+        found += [run_record(dict(row)) for row in connection.execute(query).mappings()]
+    return sorted(found, key=lambda record: record.run_id)
 
 
 def covering(connection: Connection, job_id: str, start: datetime, end: datetime) -> list[RunRecord]:

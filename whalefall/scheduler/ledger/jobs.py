@@ -10,7 +10,7 @@ from whalefall.scheduler.core.fires import Due, plan_fires
 from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.core.triggers import TriggerError
 from whalefall.scheduler.ledger import events
-from whalefall.scheduler.ledger.dialects import chunks, clock, locked
+from whalefall.scheduler.ledger.dialects import chunks, clock, clock_after, locked
 from whalefall.scheduler.ledger.records import JobRecord, job_record
 from whalefall.scheduler.ledger.schema import job
 
@@ -26,6 +26,27 @@ def every(connection: Connection) -> list[JobRecord]:
     """All but the deleted, by id."""
     query = select(job).where(job.c.deleted_at.is_(None)).order_by(job.c.job_id)
     return [job_record(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def some(connection: Connection, job_ids: Sequence[str]) -> list[JobRecord]:
+    """Those of the ids that exist, by id."""
+    found: list[JobRecord] = []
+    for part in chunks(job_ids):
+        query = select(job).where(job.c.job_id.in_(part), job.c.deleted_at.is_(None))
+        found += [job_record(dict(row)) for row in connection.execute(query).mappings()]
+    return sorted(found, key=lambda record: record.job_id)
+
+
+def broken(connection: Connection, limit: int) -> list[JobRecord]:
+    query = select(job).where(job.c.broken_reason != "", job.c.deleted_at.is_(None)).order_by(job.c.job_id).limit(limit)
+    return [job_record(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def overdue(connection: Connection, late_s: float, limit: int) -> list[tuple[str, datetime]]:
+    """Jobs whose instant passed `late_s` ago, and nobody has looked; the longest first."""
+    late = job.c.next_fire_at < clock_after(-late_s)
+    query = select(job.c.job_id, job.c.next_fire_at).where(late).order_by(job.c.next_fire_at).limit(limit)
+    return [(job_id, at) for job_id, at in connection.execute(query) if at is not None]
 
 
 def every_row(connection: Connection) -> dict[str, JobRecord]:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from whalefall.scheduler.core.runs import RunState, Source
 from whalefall.scheduler.core.triggers import TriggerSpec
 from whalefall.scheduler.errors import JobConflict, JobNotFound, LedgerUnavailable, RunNotFound
-from whalefall.scheduler.ledger import events, fires, history, jobs, leases, runs, standbys
+from whalefall.scheduler.ledger import events, fires, history, jobs, leases, overview, runs, standbys
 from whalefall.scheduler.ledger.engine import compact, reading, writing
 from whalefall.scheduler.ledger.history import Retention, Wanted
 from whalefall.scheduler.ledger.migrate import migrate
@@ -25,12 +25,14 @@ from whalefall.scheduler.ledger.records import (
     EventRecord,
     JobRecord,
     LeaseRecord,
+    LastRun,
     Peek,
     RunRecord,
     Sign,
     StandbyRecord,
     Tenure,
     WaitingRun,
+    Trouble,
 )
 
 Reached = Callable[[str], None]
@@ -223,9 +225,15 @@ class Ledger:
 
     # People
 
-    def jobs(self) -> list[JobRecord]:
+    def jobs(self, job_ids: Sequence[str] | None = None) -> list[JobRecord]:
+        """By id; all, or those of `job_ids` that exist."""
         with self.reading() as connection:
-            return jobs.every(connection)
+            return jobs.every(connection) if job_ids is None else jobs.some(connection, job_ids)
+
+    def page_of_job_ids(self, text: str, limit: int, offset: int) -> tuple[list[str], int]:
+        """Ids of jobs in whose id, name or description `text` occurs, retired ones last; and how many there are."""
+        with self.reading() as connection:
+            return overview.page_of_ids(connection, text, limit, offset)
 
     def job(self, job_id: str) -> JobRecord:
         with self.reading() as connection:
@@ -349,7 +357,7 @@ class Ledger:
         with self.reading() as connection:
             return history.page(connection, wanted)
 
-    def last_runs(self, job_ids: Sequence[str]) -> dict[str, RunRecord]:
+    def last_runs(self, job_ids: Sequence[str]) -> dict[str, LastRun]:
         with self.reading() as connection:
             return history.last_runs(connection, job_ids)
 
@@ -362,6 +370,21 @@ class Ledger:
             return history.backlog(connection, late_s)
 
     def covering(self, job_id: str, start: datetime, end: datetime) -> list[RunRecord]:
+    def trouble(self, late_s: float, limit: int) -> Trouble:
+        """What a watchman looks for, at most `limit` of each; a few short queries, however large the ledger is."""
+        with self.reading() as connection:
+            return Trouble(
+                now=jobs.now(connection),
+                lease=leases.read(connection),
+                newest=history.newest_instant(connection),
+                broken=jobs.broken(connection, limit),
+                overdue=jobs.overdue(connection, late_s, limit),
+                failing=history.failing(connection, limit),
+                waiting=history.waiting(connection, late_s, limit),
+                running=history.page(connection, Wanted(state=RunState.RUNNING, limit=limit)),
+                missed=history.page(connection, Wanted(state=RunState.SKIPPED_LATE, limit=limit)),
+            )
+
         with self.reading() as connection:
             return history.covering(connection, job_id, start, end)
 

@@ -128,6 +128,18 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LastRun:
+    """The newest run of a job that really started, without what it said."""
+
+    job_id: str
+    run_id: str
+    state: str
+    scheduled_at: datetime
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseRecord:
     holder: str
     term: int
@@ -139,6 +151,21 @@ class LeaseRecord:
     @property
     def alive(self) -> bool:
         return self.expires_at > self.now
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What may be wrong, as the ledger shows it at one moment of the database's clock."""
+
+    now: datetime
+    lease: LeaseRecord | None
+    newest: datetime | None  # when the newest run was recorded
+    broken: list[JobRecord]
+    overdue: list[tuple[str, datetime]]  # job, and the instant that nobody has looked at
+    failing: list[RunRecord]
+    waiting: list[RunRecord]
+    running: list[RunRecord]
+    missed: list[RunRecord]
 
 
 @dataclass(frozen=True, slots=True)
