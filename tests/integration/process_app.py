@@ -25,7 +25,7 @@ def talk() -> str:
     """Says where it runs."""
     print(f"in {current_app.name}, attempt {current_run.attempt}")  # noqa: T201 - what a job prints is kept
     current_run.progress(0.5, "half")
-    return str(os.getppid())
+    return f"to {os.getpid()}"
 
 
 @job(id="fail", retries=1, retry_delay_s=0.01)

@@ -11,36 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TextIO
 
-OUTPUT_MAX = 100_000  # characters kept of one run: the first and the last half of them
-_HALF = OUTPUT_MAX // 2
-
-
-class Output:
-    """Text that grows but stays bounded: the beginning and the end survive. Safe from many threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._head = ""
-        self._tail = ""
-        self._dropped = 0
-
-    def write(self, text: str) -> None:
-        with self._lock:
-            room = _HALF - len(self._head)
-            self._head += text[:room] if room > 0 else ""
-            self._tail += text[max(room, 0) :]
-            over = len(self._tail) - _HALF
-            if over > 4096 or (over > 0 and not self._dropped):  # cut in larger pieces, not at every character
-                self._dropped += over
-                self._tail = self._tail[over:]
-
-    def text(self) -> str:
-        with self._lock:
-            if not self._dropped:
-                return (self._head + self._tail).replace("\0", "")  # PostgreSQL's text has no NUL
-            gap = f"\n… {self._dropped} characters left out …\n"
-            return (self._head + gap + self._tail[-_HALF:]).replace("\0", "")
-
+from whalefall.scheduler.output import Output
 
 Current = Callable[[], Output | None]
 

@@ -8,11 +8,11 @@ No error ends it; health is the age of its last turn.
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from whalefall.scheduler.clocks import elapsed_s, name_this_thread
 from whalefall.scheduler.errors import Deposed, ForeignLedger, LedgerUnavailable
 from whalefall.scheduler.executors import Courier, Executor
-from whalefall.scheduler.holders import is_certainly_dead
 from whalefall.scheduler.keeper import Keeper
 from whalefall.scheduler.ledger import Ledger
 from whalefall.scheduler.ledger.records import Peek, Tenure
@@ -35,10 +35,12 @@ class Loop:
         couriers: Sequence[Courier] = (),
         holder: str,
         reconcile: Callable[[], None],
+        settle: Callable[[], AbstractSet[str]],
     ) -> None:
+        """`settle` looks after what dead schedulers left, and answers which runners are certainly dead."""
         self._ledger, self._executors, self._tuning, self._holder = ledger, executors, tuning, holder
         self._couriers = couriers
-        self._reconcile = reconcile
+        self._reconcile, self._settle = reconcile, settle
         self._keeper: Keeper | None = None
         self._condition = threading.Condition()
         self._woken = False
@@ -108,6 +110,7 @@ class Loop:
         tenure = self._keeper.tenure() if self._keeper is not None else None
         if tenure is None:
             self._first_turn.set()
+            self._sweep_if_due(None)
             return self._tuning.poll_s  # the keeper wakes us when we lead
         if tenure.term != self._term_seen:
             self._reconcile()
@@ -159,10 +162,13 @@ class Loop:
                 sent += 1
         return sent
 
-    def _sweep_if_due(self, tenure: Tenure) -> None:
+    def _sweep_if_due(self, tenure: Tenure | None) -> None:
+        """A standby settles, too: what was left on its host nobody else can see."""
         if elapsed_s() - self._swept_s < self._tuning.sweep_every_s:
             return
-        for run_id, state in self._ledger.sweep(tenure, is_certainly_dead):
+        dead = self._settle()
+        # Nobody who died since: of those it is not settled what they had begun.
+        for run_id, state in self._ledger.sweep(tenure, dead.__contains__) if tenure is not None else ():
             _log.warning("run %s lost its runner; it is %s now", run_id, state)
         self._swept_s = elapsed_s()
 

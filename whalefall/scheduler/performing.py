@@ -13,6 +13,7 @@ from flask import Flask
 
 from whalefall.scheduler import running
 from whalefall.scheduler.checkpoints import Checkpoints
+from whalefall.scheduler.clocks import elapsed_s
 from whalefall.scheduler.core.retries import retry_delay_s
 from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.functions import Function
@@ -60,6 +61,8 @@ class Performer:
         self._tell_observers(context)
         if ending is None:  # written with the job's own transaction
             self._roster.remove(context.run_id)
+        elif context.cut_off.is_set() and ending.state is RunState.CANCELLED and not context.cancelled.is_set():
+            return  # it ended because our stop does, which names it and gives it back
         else:
             self._checkpoints.reached("run.returned")
             self._recorder.finish(ending)
@@ -84,6 +87,7 @@ class Performer:
         function = self._resolve(claimed)
         self._checkpoints.reached("run.started")
         with self._app.app_context():
+            context.started_s = elapsed_s()
             returned = function(*claimed.args, **claimed.kwargs)
         context.returned = returned
         if returned is not None:
@@ -118,6 +122,7 @@ def ending_of(context: running.RunContext, state: RunState, error: str = "") -> 
         output=context.output.text(),
         progress=context.progress,
         progress_text=context.progress_text,
+        started_s=context.started_s,
     )
     if context.cancelled.is_set():
         return ending

@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from whalefall.scheduler.capture import Capturing, Output
+from whalefall.scheduler.capture import Capturing
 from whalefall.scheduler.errors import NotInARun
 from whalefall.scheduler.ledger.records import ClaimedRun, Sign
+from whalefall.scheduler.output import Output
 
 _TEXT_MAX = 500  # characters of a progress text
 
@@ -29,12 +30,15 @@ class RunContext:
     begun: threading.Event = field(default_factory=threading.Event)  # not while it waits for a thread
     cancelled: threading.Event = field(default_factory=threading.Event)
     fenced: threading.Event = field(default_factory=threading.Event)  # somebody else owns the run now
+    cut_off: threading.Event = field(default_factory=threading.Event)  # our stop does not wait for it any longer
+    started_s: float | None = None  # when the job's code began, by our elapsed seconds
     progress: float | None = None
     progress_text: str = ""
     connection: Connection | None = None
     returned: Any = None
     raised: BaseException | None = None
     told: Callable[[float, str], None] | None = None  # in a process of its own: progress goes to the parent
+    settled: Callable[[], None] | None = None  # called when its end is on record, or no longer ours to record
 
     @property
     def run_id(self) -> str:
@@ -76,7 +80,7 @@ class CurrentRun:
     def cancelled(self) -> bool:
         """True once somebody asked for the run's end, or the run was given to another runner. Look at it in loops."""
         context = _context()
-        return context.cancelled.is_set() or context.fenced.is_set()
+        return context.cancelled.is_set() or context.fenced.is_set() or context.cut_off.is_set()
 
     @property
     def connection(self) -> Connection:
@@ -144,10 +148,18 @@ class Roster:
             self._runs[context.run_id] = context
 
     def remove(self, run_id: str) -> None:
+        """Its end is on record, or no longer ours to record."""
+        context = self.release(run_id)
+        if context is not None and context.settled is not None:
+            context.settled()
+
+    def release(self, run_id: str) -> RunContext | None:
+        """It is somebody else's to watch from now on."""
         with self._lock:
-            self._runs.pop(run_id, None)
+            context = self._runs.pop(run_id, None)
             self._told.pop(run_id, None)
             self._lock.notify_all()
+            return context
 
     def get(self, run_id: str) -> RunContext | None:
         with self._lock:
@@ -157,10 +169,20 @@ class Roster:
         with self._lock:
             return list(self._runs)
 
+    def contexts(self) -> list[RunContext]:
+        with self._lock:
+            return list(self._runs.values())
+
     def not_begun(self) -> list[str]:
         """Claimed, and still waiting for a thread."""
         with self._lock:
             return [run_id for run_id, context in self._runs.items() if not context.begun.is_set()]
+
+    def begun(self) -> list[tuple[str, int]]:
+        """Run and attempt of those that have begun."""
+        with self._lock:
+            runs = [context.claimed.run for context in self._runs.values() if context.begun.is_set()]
+        return [(run.run_id, run.attempt) for run in runs]
 
     def wait_until_empty(self, timeout_s: float) -> bool:
         with self._lock:

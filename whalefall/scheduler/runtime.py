@@ -4,9 +4,13 @@ import logging
 
 from whalefall.errors import ConfigError
 from whalefall.scheduler import holders
+from whalefall.scheduler.begun import Journal
 from whalefall.scheduler.checkpoints import Checkpoints
 from whalefall.scheduler.clocks import elapsed_s
+from whalefall.scheduler.errors import LedgerUnavailable
+from whalefall.scheduler.estate import Estate
 from whalefall.scheduler.executors import Courier, Executor
+from whalefall.scheduler.executors.place import Places
 from whalefall.scheduler.executors.processes import ProcessExecutor
 from whalefall.scheduler.executors.threads import ThreadExecutor
 from whalefall.scheduler.janitor import Janitor
@@ -14,12 +18,12 @@ from whalefall.scheduler.keeper import Keeper
 from whalefall.scheduler.leadership.choose import choose
 from whalefall.scheduler.loop import Loop
 from whalefall.scheduler.performing import Performer
-from whalefall.scheduler.running import Roster, capturing
+from whalefall.scheduler.running import Roster, RunContext, capturing
 from whalefall.scheduler.scribe import Scribe
 from whalefall.scheduler.state import SchedulerState
 
 _START_S = 10.0  # to learn whether we lead and to turn once; a slow database may take longer, in the background
-_END_S = 1.0  # for killed processes to be gone
+_END_S = 1.0  # for processes that were asked to end, and once more for those that are killed then
 _log = logging.getLogger("whalefall.scheduler")
 
 
@@ -33,6 +37,26 @@ class Runtime:
         self._state = state
         self._ledger = ledger
         self.scribe = Scribe(ledger, self.holder, self.roster, tuning, finished=self.wake)
+        places = Places.in_private(state.places_path)
+        self._journal = Journal(places.root, self.holder, still=self.roster.begun)
+        self._processes = ProcessExecutor(
+            tuning.processes,
+            self.roster,
+            self.scribe,
+            places,
+            app_ref=lambda: state.app_ref,
+            note_begun=self._journal.note,
+            give_up=self._give_up,
+        )
+        estate = Estate(
+            ledger,
+            self.holder,
+            self.roster,
+            places,
+            self._processes,
+            run_lease_s=tuning.run_lease_s,
+            is_dead=holders.is_certainly_dead,
+        )
         perform = Performer(
             state.app,
             ledger,
@@ -43,8 +67,8 @@ class Runtime:
             observers=state.observers,
         )
         self.executors: dict[str, Executor] = {
-            "thread": ThreadExecutor(tuning.threads, self.roster, perform),
-            "process": ProcessExecutor(tuning.processes, self.roster, self.scribe, lambda: state.app_ref),
+            "thread": ThreadExecutor(tuning.threads, self.roster, perform, note_begun=self._journal.note),
+            "process": self._processes,
         }
         self.loop = Loop(
             ledger,
@@ -53,6 +77,7 @@ class Runtime:
             couriers=_couriers(state),
             holder=self.holder,
             reconcile=self._reconcile,
+            settle=estate.settle,
         )
         self.keeper = Keeper(
             ledger,
@@ -70,6 +95,7 @@ class Runtime:
     def start(self) -> None:
         """Returns when it is known whether this process leads and, if so, after the first turn of its loop."""
         capturing.install()
+        self._journal.open()
         self.scribe.start()
         self.keeper.start()
         self.keeper.wait_until_settled(_START_S)
@@ -83,51 +109,79 @@ class Runtime:
     def wake(self) -> None:
         self.loop.wake()
 
-    def stop(self, wait_s: float) -> None:
-        """Stops firing and gives the lead back at once, waits for runs up to `wait_s`, names those it cut off."""
+    def stop(self, wait_s: float, *, followed: bool = False) -> None:
+        """Stops firing and gives the lead back at once, waits for runs up to `wait_s`, names those it cut off.
+
+        Where another scheduler follows on this host, it inherits the runs that have a process of their own.
+        """
         end_s = elapsed_s() + wait_s
         self.keeper.resign()
         self.janitor.stop(timeout_s=0)  # a deletion that is going on is a transaction: it ends or it never was
         self.loop.stop(timeout_s=2.0)
         for executor in self.executors.values():
             executor.close()
-        self._give_back_what_never_began()
+        settled = self._give_back_what_never_began()
+        if followed:
+            self._leave_processes_to_the_next()
         if not self.roster.wait_until_empty(max(end_s - elapsed_s(), 0)):
-            self._cut_off(wait_s)
+            settled = self._cut_off(wait_s) and settled
         self.scribe.stop(timeout_s=2.0)
         self.keeper.stop(timeout_s=2.0)
+        if settled and not self.roster.run_ids():
+            self._journal.close()
         capturing.remove()
 
-    def _give_back_what_never_began(self) -> None:
+    def _give_back_what_never_began(self) -> bool:
         """Nothing of it was done, so it goes back to the queue whatever its job says of crashes."""
         run_ids = self.roster.not_begun()
         if not run_ids:
-            return
+            return True
+        told = True
         try:
             self._ledger.return_unstarted(self.holder, run_ids)
         except Exception:  # noqa: BLE001 - a stop goes on whatever the database says
+            told = False
             _log.exception(
-                "runs %s were not begun, and the ledger could not be told; the sweeper will end them", run_ids
+                "runs %s were not begun, and the ledger could not be told; the next scheduler will see it", run_ids
             )
         for run_id in run_ids:
             self.roster.remove(run_id)
+        return told
 
-    def _cut_off(self, wait_s: float) -> None:
-        run_ids = self.roster.run_ids()
-        # First end what can be ended, then give it away: an idempotent run may start elsewhere at once.
-        for run_id in run_ids:
-            context = self.roster.get(run_id)
-            if context is not None:
-                context.fenced.set()
-            self._cancel(run_id)
-        for executor in self.executors.values():
-            executor.wait_for_ended(_END_S)
+    def _leave_processes_to_the_next(self) -> None:
+        for run_id in self._processes.leave_to_the_next():
+            _log.info("run %s goes on in its process; the next scheduler inherits it", run_id)
+
+    def _cut_off(self, wait_s: float) -> bool:
+        """First end what can be ended, then give it away: an idempotent run may start elsewhere at once."""
+        contexts = self.roster.contexts()
+        for happened in ("cut_off", "fenced"):  # asked, then made to
+            for context in contexts:
+                getattr(context, happened).set()
+            self._processes.wait_for_ended(_END_S)
+        run_ids = [context.run_id for context in contexts]
         why = f"its scheduler {self.holder} stopped and could not wait longer than {wait_s:.0f} s for it"
         try:
             for run_id, state in self._ledger.hand_back(self.holder, run_ids, why):
                 _log.warning("run %s was cut off by the stop; it is %s now", run_id, state)
         except Exception:  # noqa: BLE001 - a stop goes on whatever the database says
             _log.exception("runs %s were cut off, and the ledger could not be told; the sweeper will end them", run_ids)
+            return False
+        for run_id in run_ids:
+            self.roster.remove(run_id)
+        return True
+
+    def _give_up(self, context: RunContext, why: str) -> None:
+        """Of a run that ended without a word: as its job's on_crash says."""
+        try:
+            for run_id, state in self._ledger.hand_back(self.holder, [context.run_id], why):
+                _log.warning("run %s: %s; it is %s now", run_id, why, state)
+        except LedgerUnavailable as error:
+            _log.warning("run %s: %s; its lease will run out: %s", context.run_id, why, error)
+            self.roster.release(context.run_id)
+        else:
+            self.roster.remove(context.run_id)
+            self.wake()
 
     def _reconcile(self) -> None:
         self._state.reconcile()

@@ -1,5 +1,6 @@
 """One app's scheduler: its settings, its declarations, its ledger; kept in `app.extensions`, never in a global."""
 
+import hashlib
 import logging
 import os
 import threading
@@ -7,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -96,6 +98,12 @@ class SchedulerState:
             return str(configured)
         return f"sqlite:///{os.path.join(os.path.abspath(self.settings.data_dir), 'whalefall.db')}"  # noqa: PTH100, PTH118 - no symlink is resolved
 
+    @property
+    def places_path(self) -> Path:
+        """Where the schedulers of one ledger find, on one host, what each other's runs do: in RUN_DIR."""
+        ledger = hashlib.sha256(self.database_url.encode()).hexdigest()[:12]
+        return self.settings.run_path(Path.cwd()) / "runs" / ledger
+
     @cached_property
     def admin(self) -> "JobAdmin":
         from whalefall.scheduler.admin import JobAdmin  # noqa: PLC0415 - admin knows the state's type
@@ -126,11 +134,12 @@ class SchedulerState:
                 self.runtime = runtime
         return True
 
-    def stop(self, wait_s: float) -> None:
+    def stop(self, wait_s: float, *, followed: bool = False) -> None:
+        """`followed`: another scheduler starts on this host at once, and inherits runs in processes of their own."""
         with self._starting:
             runtime, self.runtime = self.runtime, None
             if runtime is not None:
-                runtime.stop(wait_s)
+                runtime.stop(wait_s, followed=followed)
 
     def resolve(self, claimed: ClaimedRun) -> functions.Function:
         """The function of a run: as declared, or imported by name."""

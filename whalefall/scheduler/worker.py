@@ -1,7 +1,7 @@
 """The scheduler's role in a Gunicorn worker: called from post_worker_init and worker_exit.
 
 def post_worker_init(worker): whalefall.scheduler.start_worker(worker.wsgi)
-def worker_exit(server, worker): whalefall.scheduler.stop_worker()
+def worker_exit(server, worker): whalefall.scheduler.stop_worker(followed=…)
 """
 
 import logging
@@ -51,11 +51,15 @@ def start_worker(wsgi_app: Any) -> int:
     return len(_started)
 
 
-def stop_worker(wait_s: float | None = None) -> None:
-    """Stops what `start_worker` started, within the grace period of the settings unless told otherwise."""
+def stop_worker(wait_s: float | None = None, *, followed: bool = False) -> None:
+    """Stops what `start_worker` started, within the grace period of the settings unless told otherwise.
+
+    `followed`: another scheduler takes this one's place at once, as in a reload.
+    """
     while _started:
         state = _started.pop()
-        state.stop(max(state.settings.grace_s - _RESERVE_S, 1.0) if wait_s is None else wait_s)
+        budget_s = max(state.settings.grace_s - _RESERVE_S, 1.0) if wait_s is None else wait_s
+        state.stop(budget_s, followed=followed)
 
 
 def _speak(level: str) -> None:

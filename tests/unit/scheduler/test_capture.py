@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from whalefall.scheduler.capture import OUTPUT_MAX, Capturing, Output
+from whalefall.scheduler.capture import Capturing
+from whalefall.scheduler.output import OUTPUT_MAX, Output
 
 
 def test_short_text_is_kept_whole() -> None:

@@ -1,11 +1,14 @@
 """The process of one run: reads its order from standard input, performs it, reports, ends.
 
-It dies with its scheduler (PR_SET_PDEATHSIG), so that a run which the ledger gives to somebody else is not still
-going on here. SIGTERM raises RunCancelled in the job, so that its `finally` runs; SIGUSR1 prints where it is.
+    python -m whalefall.scheduler.executors.child REPORT MINDER      a descriptor, and a pid
+
+It dies with its minder (PR_SET_PDEATHSIG), for without one it has no limits and its end would be unknown. SIGTERM
+raises RunCancelled in the job, so that its `finally` runs; SIGUSR1 prints where it is.
 """
 
 import ctypes
 import faulthandler
+import functools
 import importlib
 import json
 import logging
@@ -14,6 +17,7 @@ import resource
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import datetime
 from types import ModuleType
 from typing import Any
@@ -34,25 +38,25 @@ _RETURNED_MAX = 2_000  # characters of what a job returned
 
 
 def main() -> int:
+    report_fd, minder = map(int, sys.argv[1:])
+    _die_with(minder)
     order = order_from_json(sys.stdin.buffer.read())
-    _die_with(order.parent_pid)
+    report = functools.partial(_report, report_fd)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(name)s: %(message)s")
-    context = running.RunContext(
-        _claimed(order), told=lambda fraction, text: _report(order, progress=fraction, text=text)
-    )
+    context = running.RunContext(_claimed(order), told=lambda fraction, text: report(progress=fraction, text=text))
     signal.signal(signal.SIGTERM, lambda *_: _cancel(context))
     try:
         if order.memory_mb is not None:
             # RLIMIT_DATA counts what is written to, not what is only mapped (setrlimit(2), Linux 4.7).
             resource.setrlimit(resource.RLIMIT_DATA, (order.memory_mb * _MEGABYTE,) * 2)
-        _perform(order, context)
+        _perform(order, context, report)
     except running.RunCancelled:
-        _report(order, ended=RunState.CANCELLED, error="")
+        report(ended=RunState.CANCELLED, error="")
     except BaseException:  # noqa: BLE001 - the border to the user's code
-        _report(order, ended=RunState.FAILED, error=traceback.format_exc())
+        report(ended=RunState.FAILED, error=traceback.format_exc())
     else:
-        _report(order, ended=RunState.SUCCEEDED, error="")
+        report(ended=RunState.SUCCEEDED, error="")
     sys.stdout.flush()
     return 0
 
@@ -86,11 +90,11 @@ def _only_app(module: ModuleType, order: Order) -> Flask:
     )
 
 
-def _perform(order: Order, context: running.RunContext) -> None:
+def _perform(order: Order, context: running.RunContext, report: Callable[..., None]) -> None:
     app = find_app(order)
     function = functions.load(order.func_ref)
     token = running.enter(context)
-    _report(order, begun=True)
+    report(begun=True)
     try:
         with app.app_context():
             returned = function(*order.args, **order.kwargs)
@@ -100,18 +104,21 @@ def _perform(order: Order, context: running.RunContext) -> None:
         sys.stdout.write(f"returned {str(returned)[:_RETURNED_MAX]}\n")
 
 
-def _report(order: Order, **what: Any) -> None:
-    os.write(order.report_fd, (json.dumps(what) + "\n").encode())
+def _report(descriptor: int, **what: Any) -> None:
+    text = (json.dumps(what) + "\n").encode()
+    while text:
+        text = text[os.write(descriptor, text) :]
 
 
 def _cancel(context: running.RunContext) -> None:
-    context.cancelled.set()
-    raise running.RunCancelled
+    if not context.cancelled.is_set():  # once: asked again, the job's `finally` must still come to its end
+        context.cancelled.set()
+        raise running.RunCancelled
 
 
-def _die_with(parent_pid: int) -> None:
+def _die_with(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:  # it died before we could ask the kernel
+    if os.getppid() != parent:  # it died before we could ask the kernel
         os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""What the parent tells the process of a run, as JSON on its standard input; and what comes back, as JSON lines."""
+"""What the process of a run, and its minder, are told: one JSON file, written once, before they exist."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -21,8 +21,8 @@ class Order:
     kwargs: dict[str, Any]
     app_ref: str  # module:callable of the Flask app or its factory; empty: look beside the function
     memory_mb: int | None
-    report_fd: int
-    parent_pid: int
+    timeout_s: float | None
+    begin_s: float  # to start Python and import the application; the job's own limit counts from its first line
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -32,7 +32,7 @@ def order_from_json(text: bytes) -> Order:
     return Order(**json.loads(text))
 
 
-def order_for(claimed: ClaimedRun, *, app_ref: str, report_fd: int, parent_pid: int) -> Order:
+def order_for(claimed: ClaimedRun, *, app_ref: str, begin_s: float) -> Order:
     run = claimed.run
     return Order(
         run_id=run.run_id,
@@ -45,6 +45,6 @@ def order_for(claimed: ClaimedRun, *, app_ref: str, report_fd: int, parent_pid: 
         kwargs=claimed.kwargs,
         app_ref=app_ref,
         memory_mb=claimed.policies.memory_mb,
-        report_fd=report_fd,
-        parent_pid=parent_pid,
+        timeout_s=claimed.policies.timeout_s,
+        begin_s=begin_s,
     )

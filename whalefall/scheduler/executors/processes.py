@@ -1,32 +1,28 @@
 """A process for each run: can be killed, so it gives timeouts, memory limits, and cancelling that works.
 
-One thread here watches over one process. The process is a session of its own, so that whatever it starts is ended with
-it; and it dies with the thread that watches it.
+The run belongs to its minder (minder.py), which outlives this scheduler where a supervisor watches over both. One
+thread here watches each run through the run's directory: what it says goes to the ledger, a wish to end it goes to the
+minder. So a run that another scheduler started is watched like one of our own.
 """
 
-import json
-import os
-import selectors
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from whalefall.scheduler.clocks import elapsed_s, name_this_thread
 from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.executors.order import order_for
+from whalefall.scheduler.executors.place import Condition, Place, Places
 from whalefall.scheduler.ledger.records import ClaimedRun, Ending
 from whalefall.scheduler.performing import ending_of
 from whalefall.scheduler.running import Roster, RunContext
 
 _BEGIN_S = 120.0  # to start Python and import the application; the job's own limit counts from its first line
-_DUMP_S = 0.5  # for the process to print where it is, before it is asked to end
-_TERM_S = 5.0  # between SIGTERM and SIGKILL
-_LOOK_S = 0.1  # how soon a request to end is seen
-_CHUNK = 65_536  # bytes read at a time
-_LINE_MAX = 200_000  # bytes of one report; a traceback fits
+_LOOK_S = 0.1  # how soon an end, or a request to end, is seen
+_LATE_S = 2.0  # an end that is seen later than this after it happened is recorded with its own time
 
 
 class Recorder(Protocol):
@@ -36,27 +32,43 @@ class Recorder(Protocol):
 
 
 class ProcessExecutor:
-    """Up to `processes` runs at a time."""
+    """Up to `processes` runs at a time; those that are inherited come on top."""
 
     name = "process"
 
-    def __init__(self, processes: int, roster: Roster, recorder: Recorder, app_ref: Callable[[], str]) -> None:
-        self._processes, self._roster, self._recorder, self._app_ref = processes, roster, recorder, app_ref
+    def __init__(
+        self,
+        processes: int,
+        roster: Roster,
+        recorder: Recorder,
+        places: Places,
+        *,
+        app_ref: Callable[[], str],
+        note_begun: Callable[[tuple[str, int]], None],
+        give_up: Callable[[RunContext, str], None],
+    ) -> None:
+        """`note_begun` is told before a process starts; `give_up` of a run that vanished without a word, and why."""
+        self._processes, self._roster, self._recorder, self._places = processes, roster, recorder, places
+        self._app_ref, self._note_begun, self._give_up = app_ref, note_begun, give_up
         self._lock = threading.Condition()
-        self._busy = 0
+        self._watched: set[tuple[str, int]] = set()
         self._closed = False
+        self._leaving = threading.Event()
 
     def free(self) -> int:
         with self._lock:
-            return 0 if self._closed else self._processes - self._busy
+            return 0 if self._closed else self._processes - len(self._watched)
 
     def start(self, claimed: ClaimedRun) -> None:
+        self._begin_to_watch(RunContext(claimed), self._start_and_watch)
+
+    def inherit(self, claimed: ClaimedRun) -> None:
+        """Goes on watching what another scheduler started."""
+        self._begin_to_watch(RunContext(claimed), self._watch)
+
+    def watches(self, key: tuple[str, int]) -> bool:
         with self._lock:
-            self._busy += 1
-        context = RunContext(claimed)
-        context.begun.set()
-        self._roster.add(context)
-        threading.Thread(target=self._watch, args=(context,), name="wf-run-process", daemon=True).start()
+            return key in self._watched
 
     def cancel(self, run_id: str) -> None:
         """The watching thread looks at the run's context ten times a second."""
@@ -65,152 +77,138 @@ class ProcessExecutor:
         with self._lock:
             self._closed = True
 
+    def leave_to_the_next(self) -> list[str]:
+        """Stops watching without ending anything; the runs that somebody else may inherit."""
+        self._leaving.set()
+        with self._lock:
+            left = [run_id for run_id, _ in self._watched]
+        self.wait_for_ended(_LOOK_S * 10)
+        return left
+
     def wait_for_ended(self, timeout_s: float) -> None:
         with self._lock:
-            self._lock.wait_for(lambda: self._busy == 0, timeout_s)
+            self._lock.wait_for(lambda: not self._watched, timeout_s)
 
-    def _watch(self, context: RunContext) -> None:
+    def _begin_to_watch(self, context: RunContext, watch: Callable[[RunContext, Place], None]) -> None:
+        run = context.claimed.run
+        place = self._places.of(run.run_id, run.attempt)
+        context.begun.set()
+        context.settled = place.discard
+        with self._lock:
+            self._watched.add(place.key)
+        self._roster.add(context)
+        threading.Thread(target=self._guarded, args=(watch, context, place), name="wf-run-process", daemon=True).start()
+
+    def _guarded(self, watch: Callable[[RunContext, Place], None], context: RunContext, place: Place) -> None:
         name_this_thread("wf-run-process")
         try:
-            ending = _Watch(context, self._app_ref()).until_it_ends()
+            watch(context, place)
         except Exception as error:  # noqa: BLE001 - a process that cannot be started is a failed run, not a dead thread
-            ending = ending_of(context, RunState.FAILED, f"the run's process could not be watched: {error!r}\n")
+            place.kill()
+            why = f"the run's process could not be watched: {error!r}\n"
+            self._recorder.finish(ending_of(context, RunState.FAILED, why))
         finally:
             with self._lock:
-                self._busy -= 1
+                self._watched.discard(place.key)
                 self._lock.notify_all()
-        if context.fenced.is_set():
-            self._roster.remove(context.run_id)  # how it ended is no longer ours to say
+
+    def _start_and_watch(self, context: RunContext, place: Place) -> None:
+        order = order_for(context.claimed, app_ref=self._app_ref(), begin_s=_BEGIN_S)
+        place.prepare(order)
+        self._note_begun(place.key)  # after the directory: who finds neither knows that nothing began
+        process = place.start(order)
+        if place.detaches:
+            process.wait()  # it has let go of the minder
+            self._watch(context, place)
         else:
+            self._watch(context, place, process)
+
+    def _watch(self, context: RunContext, place: Place, process: "subprocess.Popen[bytes] | None" = None) -> None:
+        condition = _Watch(context, place, self._leaving).until_it_ends()
+        if process is not None:
+            process.wait()
+        if self._leaving.is_set() and (condition is None or condition.status is None):
+            self._roster.release(context.run_id)
+        elif context.fenced.is_set():
+            if not context.cut_off.is_set():  # else the stop names it, and gives it back
+                self._roster.remove(context.run_id)  # how it ended is no longer ours to say
+        else:
+            self._conclude(context, condition)
+
+    def _conclude(self, context: RunContext, condition: Condition | None) -> None:
+        ending = None if condition is None else ending_told(context, condition)
+        if ending is not None:
             self._recorder.finish(ending)
+        elif not context.cut_off.is_set():
+            self._give_up(context, _why_without_an_ending(condition))
 
 
 class _Watch:
-    """One process, from its start to its end."""
+    """One run, as its directory shows it, until there is no minder any more."""
 
-    def __init__(self, context: RunContext, app_ref: str) -> None:
-        self._context = context
-        self._report_r, report_w = os.pipe()
-        try:
-            self._process = _spawn(report_w)
-            self._give_order(app_ref, report_w)
-        finally:
-            os.close(report_w)
-        self._deadline_s: float | None = elapsed_s() + _BEGIN_S
-        self._begun = False
-        self._timed_out = False
-        self._kill_at_s: float | None = None
-        self._term_at_s: float | None = None
-        self._report = b""
-        self._ended: tuple[RunState, str] | None = None
+    def __init__(self, context: RunContext, place: Place, leaving: threading.Event) -> None:
+        self._context, self._place, self._leaving = context, place, leaving
+        self._asked = False
 
-    def until_it_ends(self) -> Ending:
-        stdout = self._process.stdout
-        assert stdout is not None  # noqa: S101 - asked for in _spawn
-        with selectors.DefaultSelector() as selector, stdout:
-            selector.register(stdout, selectors.EVENT_READ)
-            selector.register(self._report_r, selectors.EVENT_READ)
-            while self._process.poll() is None or selector.get_map():
-                self._press()
-                ready = selector.select(_LOOK_S)
-                for key, _ in ready:
-                    chunk = os.read(key.fd, _CHUNK)
-                    if not chunk:
-                        selector.unregister(key.fileobj)
-                    elif key.fileobj is stdout:
-                        self._context.output.write(chunk.decode(errors="replace"))
-                    else:
-                        self._take_reports(chunk)
-                if not ready and self._process.poll() is not None:
-                    break  # something it started holds the pipe open; the run has ended all the same
-        os.close(self._report_r)
-        self._end_the_rest()
-        return self._ending()
+    def until_it_ends(self) -> Condition | None:
+        while True:
+            alive = self._place.is_alive()  # first this: what is read of a dead one is its last word
+            condition = self._look()
+            if not alive or (condition is not None and condition.status is not None):
+                return condition
+            if self._leaving.wait(_LOOK_S):
+                return condition
+            self._press()
 
-    def _give_order(self, app_ref: str, report_w: int) -> None:
-        order = order_for(self._context.claimed, app_ref=app_ref, report_fd=report_w, parent_pid=os.getpid())
-        assert self._process.stdin is not None  # noqa: S101 - asked for in _spawn
-        with self._process.stdin as stdin:
-            stdin.write(order.to_json())
+    def _look(self) -> Condition | None:
+        output = self._place.new_output()
+        if output is not None:
+            self._context.output.replace(output)
+        condition = self._place.condition()
+        if condition is not None:
+            self._context.started_s = condition.begun_s
+            self._context.progress, self._context.progress_text = condition.progress, condition.text
+        return condition
 
     def _press(self) -> None:
-        """Asks the process to end when it is time: where it is, SIGTERM, SIGKILL."""
-        now_s = elapsed_s()
-        if self._deadline_s is not None and now_s > self._deadline_s and not self._timed_out:
-            self._timed_out = True
-            if self._begun:  # before that, the process does not know the signal yet
-                self._signal(signal.SIGUSR1)
-            self._term_at_s = now_s + _DUMP_S
         if self._context.fenced.is_set():
-            self._signal(signal.SIGKILL)  # somebody else owns the run: every further step here is one too many
-        elif self._context.cancelled.is_set() and self._term_at_s is None:
-            self._term_at_s = now_s
-        if self._term_at_s is not None and now_s >= self._term_at_s and self._kill_at_s is None:
-            self._signal(signal.SIGTERM)
-            self._kill_at_s = now_s + _TERM_S
-        if self._kill_at_s is not None and now_s > self._kill_at_s:
-            self._signal(signal.SIGKILL)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process.poll() is None:
-            target = os.killpg if number == signal.SIGKILL else os.kill
-            target(self._process.pid, number)
-
-    def _end_the_rest(self) -> None:
-        """Whatever the run's process has started belongs to the run."""
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            return
-
-    def _take_reports(self, chunk: bytes) -> None:
-        self._report = (self._report + chunk)[-_LINE_MAX:]
-        *lines, self._report = self._report.split(b"\n")
-        for line in lines:
-            try:
-                report = json.loads(line)
-            except ValueError:
-                continue  # cut off at its beginning
-            if "begun" in report:
-                timeout_s = self._context.claimed.policies.timeout_s
-                self._begun = True
-                self._deadline_s = elapsed_s() + timeout_s if timeout_s is not None else None
-            elif "ended" in report:
-                self._ended = (RunState(report["ended"]), report["error"])
-            else:
-                self._context.progress, self._context.progress_text = report["progress"], report["text"]
-
-    def _ending(self) -> Ending:
-        if self._timed_out:
-            limit_s = self._context.claimed.policies.timeout_s if self._begun else None
-            why = (
-                f"ended after its limit of {limit_s:g} s" if limit_s else f"its process did not begin in {_BEGIN_S:g} s"
-            )
-            return ending_of(self._context, RunState.TIMED_OUT, f"{self._ended[1] if self._ended else ''}{why}\n")
-        if self._ended is not None:
-            return ending_of(self._context, *self._ended)
-        if self._context.cancelled.is_set():
-            return ending_of(self._context, RunState.CANCELLED)
-        return ending_of(self._context, RunState.FAILED, f"{_how(self._process.returncode)}\n")
+            self._place.kill()  # somebody else owns the run: every further step here is one too many
+        elif not self._asked and (self._context.cancelled.is_set() or self._context.cut_off.is_set()):
+            self._asked = self._place.ask_to_end()
 
 
-def _spawn(report_w: int) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "whalefall.scheduler.executors.child"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=(report_w,),
-        start_new_session=True,
-        # The role is the parent's: what the app does when it is imported must not start a second scheduler.
-        # And it finds its modules where the parent finds them.
-        env={
-            **os.environ,
-            "ENABLE_SCHEDULER": "false",
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        },
-    )
+def ending_told(context: RunContext, condition: Condition) -> Ending | None:
+    """What a minder's last word means; None if the run was cut off without anybody's wish, or nobody knows."""
+    ending = _ending_told(context, condition)
+    if ending is None or condition.ended_s is None or elapsed_s() - condition.ended_s < _LATE_S:
+        return ending
+    return replace(ending, ended_s=condition.ended_s)
+
+
+def _ending_told(context: RunContext, condition: Condition) -> Ending | None:
+    state, error = condition.ended or (None, "")
+    if condition.timed_out:
+        return ending_of(context, RunState.TIMED_OUT, f"{error}{_limit(context, condition)}\n")
+    if state is not None and state != RunState.CANCELLED:
+        return ending_of(context, RunState(state), error)
+    if context.cancelled.is_set():
+        return ending_of(context, RunState.CANCELLED)
+    if condition.asked or condition.status is None:
+        return None
+    if state is not None:
+        return ending_of(context, RunState.CANCELLED)
+    return ending_of(context, RunState.FAILED, f"{_how(condition.status)}\n")
+
+
+def _limit(context: RunContext, condition: Condition) -> str:
+    limit_s = context.claimed.policies.timeout_s if condition.begun_s is not None else None
+    return f"ended after its limit of {limit_s:g} s" if limit_s else f"its process did not begin in {_BEGIN_S:g} s"
+
+
+def _why_without_an_ending(condition: Condition | None) -> str:
+    if condition is not None and condition.status is not None:
+        return "its process was told to stop while no scheduler watched over it"
+    return "its process vanished, and whoever minded it"
 
 
 def _how(status: int) -> str:

@@ -9,7 +9,7 @@ from whalefall.scheduler.ledger.records import ClaimedRun
 from whalefall.scheduler.running import Roster, RunContext
 
 _AHEAD_S = 0.25
-_AHEAD_MAX = 500  # runs that would be lost, not started, if the process were killed now
+_AHEAD_MAX = 500  # runs that would have to be given back if the process were killed now
 _LOOK_S = 0.05  # a rate over less is noise
 
 
@@ -22,8 +22,17 @@ class ThreadExecutor:
 
     name = "thread"
 
-    def __init__(self, threads: int, roster: Roster, perform: Callable[[RunContext], None]) -> None:
+    def __init__(
+        self,
+        threads: int,
+        roster: Roster,
+        perform: Callable[[RunContext], None],
+        *,
+        note_begun: Callable[[tuple[str, int]], None],
+    ) -> None:
+        """`note_begun` is told before a run's first line."""
         self._threads = threads
+        self._note_begun = note_begun
         self._roster = roster
         self._perform = perform
         self._work: queue.SimpleQueue[RunContext | None] = queue.SimpleQueue()
@@ -91,4 +100,6 @@ class ThreadExecutor:
         if context.fenced.is_set():
             self._roster.remove(context.run_id)  # it waited here longer than its lease: somebody else has it
         elif not closed:
+            run = context.claimed.run
+            self._note_begun((run.run_id, run.attempt))
             self._perform(context)

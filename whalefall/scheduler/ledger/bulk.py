@@ -61,6 +61,30 @@ def move_cursors(connection: Connection, moves: Sequence[tuple[str, datetime, da
     )
 
 
+def set_started(connection: Connection, holder: str, starts: Sequence[tuple[str, int, float]]) -> None:
+    """(run, attempt, seconds since its code began), of those that `holder` runs."""
+    if not starts:
+        return
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(
+            "UPDATE wf_run SET started_at = strftime('%Y-%m-%d %H:%M:%f000', 'now', (-?) || ' seconds') "
+            "WHERE run_id = ? AND attempt = ? AND claimed_by = ? AND state = 'running'",
+            [(max(ago_s, 0.0), run_id, attempt, holder) for run_id, attempt, ago_s in starts],
+        )
+        return
+    connection.exec_driver_sql(
+        "UPDATE wf_run AS r SET started_at = clock_timestamp() - make_interval(secs => s.ago) FROM "
+        "unnest(%(run)s::text[], %(attempt)s::int[], %(ago)s::float8[]) AS s(run_id, attempt, ago) "
+        "WHERE r.run_id = s.run_id AND r.attempt = s.attempt AND r.claimed_by = %(holder)s AND r.state = 'running'",
+        {
+            "run": [run_id for run_id, _, _ in starts],
+            "attempt": [attempt for _, attempt, _ in starts],
+            "ago": [max(ago_s, 0.0) for _, _, ago_s in starts],
+            "holder": holder,
+        },
+    )
+
+
 def _insert_sqlite(connection: Connection, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     marks = ", ".join("?" for _ in names)
     connection.exec_driver_sql(

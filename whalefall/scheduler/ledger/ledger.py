@@ -20,19 +20,20 @@ from whalefall.scheduler.ledger.history import Retention, Wanted
 from whalefall.scheduler.ledger.migrate import migrate
 from whalefall.scheduler.ledger.reconcile import Code, Reconciled, first_cursor, reconcile, refuse_foreign
 from whalefall.scheduler.ledger.records import (
+    Claim,
     ClaimedRun,
     Ending,
     EventRecord,
     JobRecord,
-    LeaseRecord,
     LastRun,
+    LeaseRecord,
     Peek,
     RunRecord,
     Sign,
     StandbyRecord,
     Tenure,
-    WaitingRun,
     Trouble,
+    WaitingRun,
 )
 
 Reached = Callable[[str], None]
@@ -194,6 +195,14 @@ class Ledger:
             return reconcile(connection, code)
 
     # Runners
+
+    def claims(self) -> list[Claim]:
+        with self.reading() as connection:
+            return runs.claims(connection)
+
+    def inherit(self, claim: Claim, heir: str, lease_s: float) -> ClaimedRun | None:
+        with self.writing() as connection:
+            return runs.inherit(connection, claim, heir, lease_s)
 
     def keep_alive(self, holder: str, run_ids: Sequence[str], lease_s: float) -> dict[str, bool]:
         with self.writing() as connection:
@@ -361,15 +370,6 @@ class Ledger:
         with self.reading() as connection:
             return history.last_runs(connection, job_ids)
 
-    def alive_runs(self, job_id: str | None = None) -> list[RunRecord]:
-        with self.reading() as connection:
-            return history.alive(connection, job_id)
-
-    def backlog(self, late_s: float) -> int:
-        with self.reading() as connection:
-            return history.backlog(connection, late_s)
-
-    def covering(self, job_id: str, start: datetime, end: datetime) -> list[RunRecord]:
     def trouble(self, late_s: float, limit: int) -> Trouble:
         """What a watchman looks for, at most `limit` of each; a few short queries, however large the ledger is."""
         with self.reading() as connection:
@@ -385,6 +385,15 @@ class Ledger:
                 missed=history.page(connection, Wanted(state=RunState.SKIPPED_LATE, limit=limit)),
             )
 
+    def alive_runs(self, job_id: str | None = None) -> list[RunRecord]:
+        with self.reading() as connection:
+            return history.alive(connection, job_id)
+
+    def backlog(self, late_s: float) -> int:
+        with self.reading() as connection:
+            return history.backlog(connection, late_s)
+
+    def covering(self, job_id: str, start: datetime, end: datetime) -> list[RunRecord]:
         with self.reading() as connection:
             return history.covering(connection, job_id, start, end)
 

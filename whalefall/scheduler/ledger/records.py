@@ -226,6 +226,19 @@ class Ending:
     reason: str = ""
     progress: float | None = None
     progress_text: str = ""
+    started_s: float | None = None  # when the job's code began, by `clocks.elapsed_s` of the host that records it
+    ended_s: float | None = None  # when it ended, where that was long before it could be recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who runs what now."""
+
+    run_id: str
+    attempt: int
+    holder: str
+    executor: str
+    expired: bool
 
 
 @dataclass(frozen=True, slots=True)

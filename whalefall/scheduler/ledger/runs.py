@@ -12,12 +12,24 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, literal, or_, select, update
 
+from whalefall.scheduler.clocks import elapsed_s
 from whalefall.scheduler.core.policies import stored_policies
 from whalefall.scheduler.core.retries import reruns_after_crash
 from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.ledger import leases
+from whalefall.scheduler.ledger.bulk import set_started
 from whalefall.scheduler.ledger.dialects import chunks, clock, clock_after
-from whalefall.scheduler.ledger.records import ClaimedRun, Ending, Peek, RunRecord, Sign, Tenure, WaitingRun, run_record
+from whalefall.scheduler.ledger.records import (
+    Claim,
+    ClaimedRun,
+    Ending,
+    Peek,
+    RunRecord,
+    Sign,
+    Tenure,
+    WaitingRun,
+    run_record,
+)
 from whalefall.scheduler.ledger.schema import attempt, job, run
 
 _BY_WHOM = literal("cancelled by ") + run.c.cancelled_by + literal(" while it ran")
@@ -136,12 +148,16 @@ def tell(connection: Connection, holder: str, signs: Sequence[Sign]) -> None:
 
 def finish(connection: Connection, holder: str, endings: Sequence[Ending]) -> list[str]:
     """Writes how runs ended. Answers the run_ids that were ours to end; the others were fenced off."""
+    now_s = elapsed_s()
+    set_started(
+        connection, holder, [(e.run_id, e.attempt, now_s - e.started_s) for e in endings if e.started_s is not None]
+    )
     for ending in endings:
         if ending.retry_in_s is not None:
             _keep_attempt(connection, holder, ending)
     alike: dict[Ending, list[str]] = defaultdict(list)  # thousands that ended alike are one statement
     for ending in endings:
-        alike[replace(ending, run_id="")].append(ending.run_id)
+        alike[replace(ending, run_id="", started_s=None)].append(ending.run_id)
     done: list[str] = []
     for ending, run_ids in alike.items():
         for part in chunks(run_ids):
@@ -157,6 +173,41 @@ def finish(connection: Connection, holder: str, endings: Sequence[Ending]) -> li
                 .returning(run.c.run_id)
             ).scalars()
     return done
+
+
+def claims(connection: Connection) -> list[Claim]:
+    """All that runs, and who says so."""
+    query = select(
+        run.c.run_id, run.c.attempt, run.c.claimed_by, run.c.executor, (run.c.lease_until < clock()).label("expired")
+    ).where(run.c.state == RunState.RUNNING)
+    return [
+        Claim(run_id, number, holder, executor, expired=bool(expired))
+        for run_id, number, holder, executor, expired in connection.execute(query)
+    ]
+
+
+def inherit(connection: Connection, claim: Claim, heir: str, lease_s: float) -> ClaimedRun | None:
+    """The same attempt with another runner, unless somebody has taken it, or ended it, since `claim` was read."""
+    taken = connection.execute(
+        update(run)
+        .where(
+            run.c.run_id == claim.run_id,
+            run.c.attempt == claim.attempt,
+            run.c.claimed_by == claim.holder,
+            run.c.state == RunState.RUNNING,
+        )
+        .values(claimed_by=heir, lease_until=clock_after(lease_s))
+    )
+    row = connection.execute(_with_job().where(run.c.run_id == claim.run_id)).mappings().first()
+    if not taken.rowcount or row is None:
+        return None
+    return ClaimedRun(
+        run=RunRecord(**{name: row[name] for name in RunRecord.__dataclass_fields__}),
+        func_ref=row["job_func_ref"],
+        args=row["job_args"],
+        kwargs={**row["job_kwargs"], **(row["args"] or {})},
+        policies=stored_policies(row["job_policies"]),
+    )
 
 
 def return_unstarted(connection: Connection, holder: str, run_ids: Sequence[str]) -> None:
@@ -176,12 +227,15 @@ def hand_back(connection: Connection, holder: str, run_ids: Sequence[str], why: 
 
 
 def sweep(connection: Connection, tenure: Tenure, is_dead: Callable[[str], bool]) -> list[tuple[str, RunState]]:
-    """Ends or re-queues the runs whose runner has gone silent, or is known to be dead. Raises Deposed."""
+    """Ends or re-queues the runs whose runner has gone silent, or is known to be dead. Raises Deposed.
+
+    A process may outlive its scheduler and be inherited by the next one: there only silence counts.
+    """
     leases.prove(connection, tenure)
     runners = connection.execute(select(run.c.claimed_by).distinct().where(run.c.state == RunState.RUNNING)).scalars()
     dead = [runner for runner in runners if is_dead(runner)]
     if dead:
-        orphaned = (run.c.state == RunState.RUNNING, run.c.claimed_by.in_(dead))
+        orphaned = (run.c.state == RunState.RUNNING, run.c.claimed_by.in_(dead), run.c.executor != "process")
         connection.execute(update(run).where(*orphaned).values(lease_until=clock_after(-1)))
     query = _with_job().where(run.c.state == RunState.RUNNING, run.c.lease_until < clock()).limit(500)
     swept = []
@@ -301,7 +355,7 @@ def _owned(holder: str) -> tuple[Any, ...]:
 def _final(ending: Ending) -> dict[str, Any]:
     return {
         "state": ending.state,
-        "finished_at": clock(),
+        "finished_at": clock() if ending.ended_s is None else clock_after(min(ending.ended_s - elapsed_s(), 0.0)),
         "lease_until": None,
         "error": ending.error,
         "output": ending.output,
