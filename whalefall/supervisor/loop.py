@@ -32,6 +32,7 @@ from whalefall.supervisor.core.events import (
 )
 from whalefall.supervisor.edge import cgroup, children, clock, dossiers, guardian, listeners, locks, sink, trees
 from whalefall.supervisor.edge.dossiers import Dossiers
+from whalefall.supervisor.edge.groups import Groups
 from whalefall.supervisor.edge.output import Output
 from whalefall.supervisor.edge.probes import Probes
 from whalefall.supervisor.edge.signals import Signals
@@ -66,6 +67,7 @@ class Loop:
     run_dir: Path
     notify_address: str = ""  # where services say READY=1 and WATCHDOG=1
     identity: str = ""  # of this very supervisor, in the environment of all that it starts
+    groups: Groups = field(default_factory=Groups)
     sockets: dict[str, socket.socket] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     living: dict[str, _Living] = field(default_factory=dict)
@@ -210,7 +212,7 @@ class Loop:
         for life, living in self.living.items():
             if living.leader is None or not living.leader_reaped:
                 continue
-            left = trees.survivors(living.leader, leaders, self.probes.commands)
+            left = trees.survivors(living.leader, leaders, self.probes.commands, self.groups.members(life))
             if not left:
                 yield TreeEmptied(life)
             elif living.being_killed:
@@ -252,6 +254,7 @@ class Loop:
     def _spawn(self, life: str, instance: Instance) -> Event:
         living = self.living[life] = _Living(instance)
         held: list[int] = []
+        group = self.groups.open(life)
         try:
             if instance.lock:
                 held.append(locks.take(instance.lock, f"{life} of the whalefall with pid {os.getpid()}"))
@@ -264,7 +267,13 @@ class Loop:
             write = None if instance.attach else self.output.open(life, instance.name)
             as_nginx = instance.sockets == "nginx"
             handed = Handed(
-                write, sockets, as_nginx=as_nginx, held=held, attached=instance.attach, watchdog_s=instance.watchdog_s
+                write,
+                sockets,
+                as_nginx=as_nginx,
+                held=held,
+                group=group,
+                attached=instance.attach,
+                watchdog_s=instance.watchdog_s,
             )
             try:
                 pid = spawn(instance.command, handed, self._tags(life, instance), _death_signal(instance))
@@ -278,6 +287,8 @@ class Loop:
         finally:
             for descriptor in held:  # from now on only the tree itself holds it
                 os.close(descriptor)
+            if group is not None:
+                os.close(group)
         living.leader = trees.Leader(life, pid)
         return Spawned(life, pid)
 
@@ -316,7 +327,8 @@ class Loop:
         living = self.living[life]
         if living.leader is not None:
             leaders = [o.leader for o in self.living.values() if o.leader and not o.leader_reaped]
-            trees.send(trees.survivors(living.leader, leaders, self.probes.commands), number)
+            grouped = self.groups.members(life)
+            trees.send(trees.survivors(living.leader, leaders, self.probes.commands, grouped), number)
         self.trees_changed = True
 
     def _stopped(self, life: str) -> frozenset[int]:
@@ -332,12 +344,14 @@ class Loop:
         living = self.living[life]
         living.being_killed = True
         if living.leader is not None and not living.leader_reaped:
-            trees.kill(living.leader, trees.members(living.leader))
+            grouped = {pid for pid in self.groups.members(life) if not trees.outlives(pid)}
+            trees.kill(living.leader, trees.members(living.leader) | grouped)
         self.trees_changed = True
 
     def _forget(self, life: str) -> None:
         self.probes.drop(life)
         self.output.close(life)
+        self.groups.close(life)
         living = self.living.pop(life)
         if living.private is not None:
             living.private.close()
@@ -347,13 +361,16 @@ class Loop:
     def _keep_dossier(self, action: do.KeepDossier) -> None:
         kills = cgroup.oom_kills()
         before, self.oom_kills = self.oom_kills, kills
+        of_the_whole = None if kills is None or before is None else kills - before
+        memory = self.groups.memory(action.life)
         complaint = self.dossiers.keep(
             {
                 "at": round(clock.wall(), 3),
                 "instance": action.instance,
                 "what": action.what,
                 **action.facts,
-                "out_of_memory_kills": None if kills is None or before is None else kills - before,
+                "out_of_memory_kills": of_the_whole if memory.oom_kills is None else memory.oom_kills,
+                "peak_memory_of_all_bytes": memory.peak_bytes,
                 "lines": self.output.last(action.instance, dossiers.LINES, action.life),
             }
         )

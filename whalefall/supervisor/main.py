@@ -11,7 +11,7 @@ from whalefall.errors import ConfigError, UsageError, WhalefallError
 from whalefall.plan import Plan, plan_from_json
 from whalefall.plan.order import check
 from whalefall.supervisor.core.engine import Engine
-from whalefall.supervisor.edge import guardian, linux
+from whalefall.supervisor.edge import groups, guardian, linux
 from whalefall.supervisor.edge.chance import Chance
 from whalefall.supervisor.edge.dossiers import Dossiers
 from whalefall.supervisor.edge.logfiles import LogFiles
@@ -45,13 +45,14 @@ def supervise(plan: Plan) -> int:
     _keep_to_ourselves()
     linux.become_subreaper()
     identity = f"{os.getpid()}-{os.urandom(8).hex()}"
-    guardian.watch_over(identity)
+    divided = groups.divide(identity)
+    guardian.watch_over(identity, divided.directory)
     selector = selectors.DefaultSelector()
     output = Output(Sink.on(_STDOUT, selector), selector, plan.log_format)
     output.files = LogFiles(Path(plan.log_dir)) if plan.log_dir else None
     output.name_all([instance.name for instance in plan.instances])
     loop = Loop(Engine(Chance()), selector, output, Probes(selector), Signals(), run_dir)
-    loop.identity = identity
+    loop.identity, loop.groups = identity, divided
     loop.hangup_stops = plan.hangup_stops
     loop.dossiers = Dossiers(plan.crash_dir)
     reload = Reload(loop, plan)
@@ -69,6 +70,7 @@ def supervise(plan: Plan) -> int:
         restore_terminal()
         manager.close()
         requests.control.close()
+        divided.leave()
 
 
 def _read_plan(arguments: list[str]) -> Plan:

@@ -79,6 +79,7 @@ class Requests(AfterTurn):
             "state": "stopping" if self.loop.engine.stopping else "running",
             "started_at": round(self.started_at, 3),
             "uptime_s": round(now - self.started, 3),
+            "control_groups": str(self.loop.groups.directory or ""),
         }
         connection.answer({"supervisor": ours, "instances": snapshot(self.loop.engine, now)})
 

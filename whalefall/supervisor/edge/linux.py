@@ -1,11 +1,18 @@
-"""prctl(2) by number: the only file that knows them. Where it is missing (not Linux), the answer is False."""
+"""prctl(2) and clone3(2) by number: the only file that knows them. Where prctl is missing (not Linux), it is False."""
 
+import contextlib
 import ctypes
+import os
+import signal
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
+_SYS_clone3 = 435  # the same on every architecture that Linux has got since 5.3
+_CLONE_INTO_CGROUP = 0x2_0000_0000
+
 _libc = ctypes.CDLL(None, use_errno=True)
+_python = ctypes.PyDLL(None, use_errno=True)  # calls that keep the interpreter's lock: a fork must not let go of it
 
 
 def become_subreaper() -> bool:
@@ -16,6 +23,40 @@ def become_subreaper() -> bool:
 def die_with_parent(signum: int) -> bool:
     """This process gets `signum` when its parent thread ends. Cleared by fork and by a change of credentials."""
     return _prctl(_PR_SET_PDEATHSIG, signum)
+
+
+def fork_into(group: int) -> int:
+    """fork(2) with the child born in the control group of this directory's descriptor.
+
+    Moving it there afterwards takes a lock of the kernel's that can be 10 ms away (cgroup_threadgroup_rwsem waits for
+    RCU); that is the way where clone3(2) is not allowed. A child that cannot be moved stays where we are.
+    """
+    pid = _clone_into(group)
+    if pid is None:
+        pid = os.fork()
+        if pid == 0:
+            _join(group)
+    return pid
+
+
+def _clone_into(group: int) -> int | None:
+    """As os.fork() does it (PyOS_BeforeFork and its two ends), with another system call. None where it is refused."""
+    arguments = (ctypes.c_uint64 * 11)()  # struct clone_args up to `cgroup`
+    arguments[0], arguments[4], arguments[10] = _CLONE_INTO_CGROUP, signal.SIGCHLD, group
+    _python.PyOS_BeforeFork()
+    pid: int = _python.syscall(ctypes.c_long(_SYS_clone3), arguments, ctypes.c_size_t(ctypes.sizeof(arguments)))
+    if pid == 0:
+        _python.PyOS_AfterFork_Child()
+        return 0
+    _python.PyOS_AfterFork_Parent()
+    return None if pid < 0 else pid
+
+
+def _join(group: int) -> None:
+    with contextlib.suppress(OSError):
+        procs = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=group)
+        os.write(procs, b"0")
+        os.close(procs)
 
 
 def _prctl(option: int, value: int) -> bool:

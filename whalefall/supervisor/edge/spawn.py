@@ -25,13 +25,14 @@ class Handed:
     """What the child finds open besides standard input, which is /dev/null unless `attached` leaves ours.
 
     `output` is its standard output and error (None leaves ours); `sockets` are (name, descriptor) and become 3, 4, …;
-    `held` are further descriptors that it keeps without knowing (locks).
+    `held` are further descriptors that it keeps without knowing (locks); `group` is the control group it is born in.
     """
 
     output: int | None = None
     sockets: Sequence[tuple[str, int]] = ()
     as_nginx: bool = False
     held: Sequence[int] = ()
+    group: int | None = None
     watchdog_s: float | None = None  # it is told by sd_watchdog_enabled(3)'s variables
     attached: bool = False
 
@@ -48,7 +49,7 @@ def spawn(command: Command, handed: Handed, extra_env: dict[str, str], death_sig
         raise SpawnError(f"cannot make a pipe: {error.strerror}") from None
     parent = os.getpid()
     try:
-        pid = os.fork()
+        pid = os.fork() if handed.group is None else linux.fork_into(handed.group)
     except OSError as error:  # fork(2): EAGAIN at a limit of processes, ENOMEM
         os.close(read)
         os.close(write)

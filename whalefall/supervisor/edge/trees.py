@@ -7,11 +7,12 @@ below one. That makes a sweep cost what our own tree costs, not what the machine
 import contextlib
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 TAG = "WHALEFALL_LIFE"
+RUN = "run#"  # the tag of a job's process begins so
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +23,28 @@ class Leader:
     pid: int
 
 
-def survivors(dead: Leader, others: Iterable[Leader], busy: Iterable[int]) -> set[int]:
+def survivors(
+    dead: Leader, others: Iterable[Leader], busy: Iterable[int], grouped: Collection[int] = frozenset()
+) -> set[int]:
     """Pids of `dead`'s tree that are still there. `others` are the remaining leaders, `busy` our own helpers.
 
-    An orphan that nothing ties to any life (it left session and group and wiped its environment) is not counted here;
-    `everything()` ends it when the supervisor leaves.
+    `grouped` are those in the life's control group, where there is one. Without it an orphan that nothing ties to any
+    life (it left session and group and wiped its environment) is not counted here; `everything()` ends it when the
+    supervisor leaves.
     """
     leaders = {leader.pid for leader in others}
     found: set[int] = set()
     for child in _children(os.getpid()):
         if child in leaders or child in busy:
             continue
-        if _belongs(child, dead):
+        if _belongs(child, dead) or (child in grouped and not outlives(child)):
             found |= {child} | _descendants(child)
     return found
+
+
+def outlives(pid: int) -> bool:
+    """A job's process belongs to no generation, whatever group it was born in: a scheduler's reload leaves it alone."""
+    return _tag(pid).startswith(RUN)
 
 
 def everything() -> set[int]:

@@ -1,0 +1,207 @@
+"""A control group (cgroup v2) for each generation: the kernel then knows who belongs to it, whatever they do.
+
+A process may leave its session and its group and wipe its environment; out of its control group it cannot get without
+rights that it should not have. Only where the group that we are in is ours to divide: the root of what we see (a
+container's, or the whole machine's), one that systemd delegates (Delegate=yes), or one that belongs to our user. Else,
+and wherever a step fails, everything goes on without: this is one more evidence beside trees.py, and nobody's premise.
+
+Where the memory controller can be divided, each generation's own out-of-memory kills and peak are known, too. For that
+no process may stay in the groups above (cgroups(7), "no internal processes"), so we go into one of our own.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_OURSELVES = "supervisor"
+_DELEGATED = ("user.delegate", "trusted.delegate")  # systemd's marks: org.systemd's Delegate=
+_KEPT = 64  # lives whose memory is remembered until somebody asks; more do not end in one turn
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a generation's group said at its end; None where it does not know."""
+
+    oom_kills: int | None = None
+    peak_bytes: int | None = None
+
+
+@dataclass(slots=True)
+class Groups:
+    """`directory` None is a machine without: every verb then does nothing."""
+
+    directory: Path | None = None
+    with_memory: bool = False
+    left: set[str] = field(default_factory=set)  # ended, but not yet empty: somebody may outlive a generation
+    ended: dict[str, Memory] = field(default_factory=dict)
+
+    def open(self, life: str) -> int | None:
+        """A descriptor of the life's group, to be closed after the spawn; None where there is none."""
+        if self.directory is None:
+            return None
+        with contextlib.suppress(OSError):
+            path = self.directory / life
+            path.mkdir(exist_ok=True)
+            return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return None
+
+    def members(self, life: str) -> set[int]:
+        """Pids in the life's group and below; zombies are in no group."""
+        return set() if self.directory is None else _members(self.directory / life)
+
+    def close(self, life: str) -> None:
+        """The life is over: remember what it took, remove what is empty."""
+        if self.directory is None:
+            return
+        if self.with_memory:
+            self.ended[life] = _memory(self.directory / life)
+            while len(self.ended) > _KEPT:
+                del self.ended[next(iter(self.ended))]
+        self.left = {name for name in {*self.left, life} if not remove(self.directory / name)}
+
+    def memory(self, life: str) -> Memory:
+        """Of a life that has ended."""
+        return self.ended.pop(life, Memory())
+
+    def leave(self) -> None:
+        """At our end: as if we had never been here."""
+        if self.directory is not None:
+            leave(self.directory)
+
+
+def divide(identity: str, cgroups: str = "/proc/self/cgroup", mounts: str = "/proc/self/mountinfo") -> Groups:
+    """Groups below the one that we are in, for the supervisor `identity`; none where that is not ours to divide."""
+    own = _own_group(cgroups, mounts)
+    if own is None:
+        return Groups()
+    directory = own / f"whalefall-{identity}"
+    try:
+        directory.mkdir()
+    except OSError:
+        return Groups()
+    try:
+        with_memory = _divide_memory(own, directory)
+        _try_out(directory)
+    except OSError:
+        leave(directory)
+        return Groups()
+    return Groups(directory, with_memory)
+
+
+def everybody(directory: Path) -> set[int]:
+    """All that run in any generation's group."""
+    return set().union(*(_members(each) for each in _below(directory) if each.name != _OURSELVES))
+
+
+def leave(directory: Path) -> None:
+    """Out of `directory`, and away with it as far as nobody is left in it."""
+    above = directory.parent
+    for group in _below(directory):
+        if group.name != _OURSELVES:
+            remove(group)
+    if (directory / _OURSELVES).exists():
+        with contextlib.suppress(OSError):
+            _write(directory / "cgroup.subtree_control", "-memory")
+        with contextlib.suppress(OSError):
+            _write(above / "cgroup.subtree_control", "-memory")
+        for pid in _members(directory / _OURSELVES):
+            with contextlib.suppress(OSError):
+                _write(above / "cgroup.procs", str(pid))
+        remove(directory / _OURSELVES)
+    remove(directory)
+
+
+def remove(group: Path) -> bool:
+    """Whether it has gone; it stays while somebody is in it. Groups that others made below it go first."""
+    for below in _below(group):
+        remove(below)
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _own_group(cgroups: str, mounts: str) -> Path | None:
+    """The directory of the group that we are in, if we may divide it."""
+    with contextlib.suppress(OSError, ValueError):
+        line = next((line for line in Path(cgroups).read_text().splitlines() if line.startswith("0::/")), "")
+        path = line.removeprefix("0::")
+        # proc(5): … root mount-point options - type …; `root` is the part of the hierarchy that is mounted there.
+        fields = [line.split() for line in Path(mounts).read_text().splitlines() if " - cgroup2 " in line]
+        for root, point in ((words[3], words[4]) for words in fields):
+            if path and ".." not in path and (path + "/").startswith(root.rstrip("/") + "/"):
+                own = Path(point) / path[len(root.rstrip("/")) :].lstrip("/")
+                return own if os.access(own, os.W_OK) and _is_ours(own, is_root=path == root) else None
+    return None
+
+
+def _is_ours(group: Path, *, is_root: bool) -> bool:
+    """Writable is not enough: root could write into the groups that systemd keeps for itself."""
+    if is_root or (os.geteuid() != 0 and group.stat().st_uid == os.geteuid()):
+        return True
+    for mark in _DELEGATED:
+        with contextlib.suppress(OSError):
+            if os.getxattr(group, mark) == b"1":
+                return True
+    return False
+
+
+def _divide_memory(own: Path, directory: Path) -> bool:
+    """False where it cannot be had; raises OSError when not even the groups can."""
+    if "memory" not in (own / "cgroup.controllers").read_text().split():
+        return False
+    home = directory / _OURSELVES
+    home.mkdir()
+    _write(home / "cgroup.procs", str(os.getpid()))
+    with contextlib.suppress(OSError):  # EBUSY: others are in our old group, a shell perhaps
+        _write(own / "cgroup.subtree_control", "+memory")
+        _write(directory / "cgroup.subtree_control", "+memory")
+        return True
+    return False
+
+
+def _try_out(directory: Path) -> None:
+    """Raises OSError where a generation could not get a group."""
+    trial = directory / "trial"
+    trial.mkdir()
+    writable = os.access(trial / "cgroup.procs", os.W_OK)
+    trial.rmdir()
+    if not writable:
+        raise PermissionError
+
+
+def _members(group: Path) -> set[int]:
+    found: set[int] = set()
+    with contextlib.suppress(OSError):
+        found |= set(map(int, (group / "cgroup.procs").read_text().split()))
+    return found.union(*(_members(below) for below in _below(group)))
+
+
+def _below(group: Path) -> Iterable[Path]:
+    with contextlib.suppress(OSError):
+        return [Path(entry.path) for entry in os.scandir(group) if entry.is_dir(follow_symlinks=False)]
+    return []
+
+
+def _memory(group: Path) -> Memory:
+    kills = peak = None
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = [line.split() for line in (group / "memory.events").read_text().splitlines()]
+        kills = next(int(count) for name, count in lines if name == "oom_kill")
+    with contextlib.suppress(OSError, ValueError):
+        peak = int((group / "memory.peak").read_text())
+    return Memory(kills, peak)
+
+
+def _write(file: Path, text: str) -> None:
+    """One write(2), which the kernel takes as one command."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
