@@ -28,6 +28,7 @@ from whalefall.supervisor.edge.listeners import remove_stale
 from whalefall.supervisor.edge.output import Follower
 
 _CONNECTIONS_MAX = 64  # a person, a page and a few scripts; more is an error somewhere
+_FOLLOWER_BYTES_MAX = 1_048_576  # lines that wait for somebody who follows; the rest is counted
 _PEERCRED = struct.Struct("3i")  # pid, uid, gid: unix(7)
 
 LISTENER_KEY = ("control", "")
@@ -39,15 +40,24 @@ class Connection(Follower):
 
     socket: socket.socket
     received: bytes = b""
-    outgoing: bytes = b""
+    outgoing: bytearray = field(default_factory=bytearray)  # grows and shrinks at its ends without being copied
     answered: bool = False
     streaming: str = ""
     wanted: frozenset[str] = frozenset()
+    missed: int = 0  # lines, while it did not read
 
     def hear(self, name: str, lines: bytes) -> None:
-        if self.streaming == "logs" and name in self.wanted:
-            for line in lines[:-1].split(b"\n"):
-                self.answer({"name": name, "text": line.decode(errors="replace")})
+        if self.streaming != "logs" or name not in self.wanted:
+            return
+        if len(self.outgoing) >= _FOLLOWER_BYTES_MAX:
+            self.missed += lines.count(b"\n")
+            return
+        if self.missed:
+            text = f"{self.missed} lines were dropped because this reader was stuck"
+            self.answer({"name": "whalefall", "text": text})
+            self.missed = 0
+        for line in lines[:-1].split(b"\n"):
+            self.answer({"name": name, "text": line.decode(errors="replace")})
 
     def answer(self, data: Any) -> None:
         self._queue(Reply(ok=True, data=data))
@@ -129,7 +139,7 @@ class Control:
     def flush(self, connection: Connection) -> None:
         with contextlib.suppress(BlockingIOError):
             while connection.outgoing:
-                connection.outgoing = connection.outgoing[connection.socket.send(connection.outgoing) :]
+                del connection.outgoing[: connection.socket.send(connection.outgoing)]
         if connection.answered and not connection.streaming and not connection.outgoing:
             self._close(connection)
             return
