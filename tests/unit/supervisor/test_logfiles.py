@@ -1,5 +1,8 @@
 """Log files: bounded, in order, and never a reason to fail."""
 
+import contextlib
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,38 @@ def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
     assert "No space left on device" in logs.write("web.1", b"one\n")
     assert logs.write("web.1", b"two\n") == ""
     assert not logs.open
+
+
+@contextlib.contextmanager
+def files_end_at(size: int) -> Iterator[None]:
+    """As a disk that is full in the middle of a write: setrlimit(2), RLIMIT_FSIZE."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_line_tears_none(tmp_path: Path) -> None:
+    logs = LogFiles(tmp_path)
+    with files_end_at(10):
+        assert "cannot write" in logs.write("web.1", b"one\ntwo\nthree\nfour\n")
+        assert (tmp_path / "web.1.log").read_bytes() == b"one\ntwo\n"
+        assert logs.write("web.1", b"five\n") == ""
+    assert logs.write("web.1", b"six\n") == ""
+    assert (tmp_path / "web.1.log").read_bytes() == b"one\ntwo\nwhalefall: 3 lines could not be written\nsix\n"
+
+
+def test_what_is_lost_after_the_count_was_told_is_counted_anew(tmp_path: Path) -> None:
+    logs = LogFiles(tmp_path)
+    with files_end_at(0):
+        logs.write("web.1", b"one\n")
+    told = b"whalefall: 1 lines could not be written\n"
+    with files_end_at(len(told)):
+        assert logs.write("web.1", b"two\nthree\n") == ""
+    logs.write("web.1", b"four\n")
+    assert (tmp_path / "web.1.log").read_bytes() == told + told.replace(b"1", b"2") + b"four\n"
 
 
 def test_reopen_follows_a_file_that_was_moved(tmp_path: Path) -> None:

@@ -30,20 +30,25 @@ class LogFiles:
         """Whole lines. The complaint to tell, "" when all is well or it was told already."""
         try:
             log = self._log(name)
-            if name in self.lost:
-                lines = f"whalefall: {self.lost[name]} lines could not be written\n".encode() + lines
-            log.size += os.write(log.descriptor, lines)
         except OSError as error:
-            known = name in self.lost
-            self.lost[name] = self.lost.get(name, 0) + lines.count(b"\n")
-            self._close(name)
-            return (
-                "" if known else f"cannot write {self._path(name)}: {error.strerror}; its lines are lost until it can"
-            )
+            return self._lose(name, lines, error)
+        told = f"whalefall: {self.lost[name]} lines could not be written\n".encode() if name in self.lost else b""
+        written, error = _append(log.descriptor, told + lines)
+        log.size += written
+        if told and written >= len(told):
+            self.lost[name] = 0
+        if error is not None:
+            return self._lose(name, lines[max(0, written - len(told)) :], error)
         self.lost.pop(name, None)
         if log.size >= self.bytes_max:
             self._rotate(name)
         return ""
+
+    def _lose(self, name: str, lines: bytes, error: OSError) -> str:
+        known = name in self.lost
+        self.lost[name] = self.lost.get(name, 0) + lines.count(b"\n")
+        self._close(name)
+        return "" if known else f"cannot write {self._path(name)}: {error.strerror}; its lines are lost until it can"
 
     def reopen(self) -> None:
         """SIGUSR1: somebody else (logrotate) has moved the files."""
@@ -75,3 +80,18 @@ class LogFiles:
 
     def _path(self, name: str) -> Path:
         return self.directory / f"{name}.log"
+
+
+def _append(descriptor: int, lines: bytes) -> tuple[int, OSError | None]:
+    """(bytes written, what stopped it): a disk that is full in the middle of a line keeps whole lines only."""
+    done = 0
+    try:
+        while done < len(lines):
+            done += os.write(descriptor, lines[done:])
+    except OSError as error:
+        whole = lines.rfind(b"\n", 0, done) + 1
+        if whole < done:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size - (done - whole))
+        return whole, error
+    return done, None
