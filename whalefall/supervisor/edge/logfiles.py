@@ -33,12 +33,12 @@ class LogFiles:
         except OSError as error:
             return self._lose(name, lines, error)
         told = f"whalefall: {self.lost[name]} lines could not be written\n".encode() if name in self.lost else b""
-        written, error = _append(log.descriptor, told + lines)
+        written, stopped_by = _append(log.descriptor, told + lines)
         log.size += written
         if told and written >= len(told):
             self.lost[name] = 0
-        if error is not None:
-            return self._lose(name, lines[max(0, written - len(told)) :], error)
+        if stopped_by is not None:
+            return self._lose(name, lines[max(0, written - len(told)) :], stopped_by)
         self.lost.pop(name, None)
         if log.size >= self.bytes_max:
             self._rotate(name)
