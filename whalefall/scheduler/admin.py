@@ -126,11 +126,14 @@ class JobAdmin:
         state: str | None = None,
         source: str | None = None,
         before: str | None = None,
+        after: str | None = None,
+        oldest_first: bool = False,
         limit: int = 50,
     ) -> RunPage:
         """Newest first; `before` is the `next` of the page before."""
         size = min(max(limit, 1), PAGE_MAX)
-        records = self._state.ledger.page(Wanted(job_id, state, source, before, size + 1))
+        wanted = Wanted(job_id, state, source, before, size + 1, after=after, oldest_first=oldest_first)
+        records = self._state.ledger.page(wanted)
         more = len(records) > size
         return RunPage(
             [represent.run_view(record) for record in records[:size]], records[size - 1].run_id if more else None

@@ -209,6 +209,39 @@ def test_runs_are_paged_by_key_without_gaps_or_repeats(admin) -> None:
     assert found == wanted[::-1]
 
 
+def test_jobs_can_be_listed_page_by_page_and_by_a_part_of_their_name(looking_admin) -> None:
+    everything = looking_admin.get("/api/v1/scheduler/jobs").json
+    assert "meta" not in everything
+    found, offset = [], 0
+    while offset is not None:
+        page = looking_admin.get(f"/api/v1/scheduler/jobs?limit=2&offset={offset}").json
+        assert len(page["data"]) <= 2
+        assert page["meta"]["count"] == len(everything["data"])
+        found += page["data"]
+        offset = page["meta"]["next"]
+    assert found == everything["data"]
+    assert [job["id"] for job in looking_admin.get("/api/v1/scheduler/jobs?q=GREE").json["data"]] == ["greet"]
+    assert looking_admin.get("/api/v1/scheduler/jobs?q=nothing").json["data"] == []
+
+
+def test_runs_can_be_read_from_the_oldest_on_and_new_ones_asked_for(admin) -> None:
+    def start() -> str:
+        return admin.post("/api/v1/scheduler/jobs/greet/actions/run", json={}).json["data"]["run_id"]
+
+    def page(query: str) -> tuple[list[str], str | None]:
+        answer = admin.get(f"/api/v1/scheduler/runs?{query}").json
+        return [run["run_id"] for run in answer["data"]], answer["meta"]["next"]
+
+    started = [start() for _ in range(3)]
+    assert page("order=oldest&limit=2") == (started[:2], started[1])
+    assert page(f"order=oldest&limit=2&after={started[1]}") == (started[2:], None)
+    assert page(f"state=queued&order=oldest&after={started[0]}")[0] == started[1:]
+    assert page(f"after={started[2]}") == ([], None)
+    newest = start()
+    assert page(f"after={started[2]}") == ([newest], None)
+    assert page(f"job_id=greet&before={newest}&after={started[0]}")[0] == [started[2], started[1]]
+
+
 def test_runs_can_be_filtered(admin) -> None:
     run_id = admin.post("/api/v1/scheduler/jobs/greet/actions/run", json={}).json["data"]["run_id"]
     admin.post(f"/api/v1/scheduler/runs/{run_id}/actions/cancel")

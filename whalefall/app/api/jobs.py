@@ -18,6 +18,7 @@ from whalefall.app.api.errors import Problem
 from whalefall.app.api.schemas import (
     Job,
     JobDetail,
+    JobQuery,
     NoBody,
     PauseRequest,
     Preview,
@@ -35,6 +36,8 @@ from whalefall.app.roles import Role
 from whalefall.scheduler import JobAdmin
 
 blueprint = ApiBlueprint("scheduler", "/scheduler", "The jobs and what can be done with them")
+
+_JOBS_PER_PAGE = 100
 
 
 def admin() -> JobAdmin:
@@ -56,11 +59,20 @@ def _needs_a_scheduler() -> None:
 blueprint.before_request(_needs_a_scheduler)
 
 
-@blueprint.operation("GET", "/jobs", needs_role=Role.VIEW, gives_many=Job, fails=(409,))
-def list_jobs() -> dict[str, Any]:
-    """All jobs, by id."""
-    jobs = sorted(admin().list_jobs(), key=lambda job: job.id)
-    return ok([represent.job(job) for job in jobs], f"{len(jobs)} jobs.")
+@blueprint.operation("GET", "/jobs", needs_role=Role.VIEW, query=JobQuery, gives_many=Job, fails=(409,))
+def list_jobs(query: dict[str, Any]) -> dict[str, Any]:
+    """All jobs, by id, or a page of them; `meta.next` is the next page's `offset`, `meta.count` how many there are."""
+    if query["limit"] is None and not query["q"] and not query["offset"]:
+        jobs = sorted(admin().list_jobs(), key=lambda job: job.id)
+        return ok([represent.job(job) for job in jobs], f"{len(jobs)} jobs.")
+    return _page_of_jobs(query["q"], query["limit"] or _JOBS_PER_PAGE, query["offset"])
+
+
+def _page_of_jobs(text: str, limit: int, offset: int) -> dict[str, Any]:
+    page = admin().page_of_jobs(text=text, limit=limit, offset=offset)
+    following = offset + limit if offset + limit < page.count else None
+    jobs = [represent.job(job) for job in page.jobs]
+    return ok(jobs, f"{len(jobs)} jobs.", meta={"count": page.count, "next": following})
 
 
 @blueprint.operation("GET", "/jobs/<job_id>", needs_role=Role.VIEW, gives=JobDetail, fails=(409,))

@@ -26,7 +26,8 @@ reaches us under a local name and through no other proxy); *admin*. A change mad
 **Errors** are `{"success": false, "error": true, "message_code", "message", "error_id", "category", "severity",
 "recoverable", "suggestions", "context", "timestamp"}`; `message` says what is wrong and how to mend it, `context` has
 the request id that is also in the header `X-Request-ID` and in the access log. `message` is in the language of
-`Accept-Language`, English or Simplified Chinese; programs look at `message_code`. Bodies are JSON objects of up to 64 KiB.
+`Accept-Language`, English or Simplified Chinese; programs look at `message_code`. Bodies are JSON objects of up to
+64 KiB.
 
 | status | codes | means |
 |---|---|---|

@@ -1,4 +1,6 @@
-"""/api/v1/scheduler/runs: what ran, what did not, and why. Paged by key: `meta.next` is the next page's `before`."""
+"""/api/v1/scheduler/runs: what ran, what did not, and why. Paged by key: `meta.next` is the next page's `before`, or
+its `after` when the oldest come first.
+"""
 
 from typing import Any
 
@@ -13,8 +15,9 @@ from whalefall.app.roles import Role
 
 @blueprint.operation("GET", "/runs", needs_role=Role.VIEW, query=RunQuery, gives_many=Run, fails=(409,))
 def list_runs(query: dict[str, Any]) -> dict[str, Any]:
-    """The newest runs first."""
-    page = admin().list_runs(**query)
+    """The runs, the newest or the oldest first."""
+    oldest_first = query.pop("order") == "oldest"
+    page = admin().list_runs(**query, oldest_first=oldest_first)
     return ok([represent.run(run) for run in page.runs], f"{len(page.runs)} runs.", meta={"next": page.next})
 
 

@@ -126,6 +126,23 @@ class Job(Schema):
     source = fields.String(required=True, metadata={"description": "code, edited, broken or retired"})
 
 
+class JobQuery(Schema):
+    q = fields.String(
+        load_default="",
+        validate=validate.Length(max=100),
+        metadata={"description": "Part of an id, name or description"},
+    )
+    limit = fields.Integer(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(1, 500),
+        metadata={"description": "Without it, all jobs; with it, jobs gone from the code come last"},
+    )
+    offset = fields.Integer(
+        load_default=0, validate=validate.Range(0, 10_000_000), metadata={"description": "meta.next of the page before"}
+    )
+
+
 class JobDetail(Job):
     trigger = fields.String(required=True)
     func_ref = fields.String(required=True)
@@ -248,7 +265,15 @@ class RunQuery(Schema):
     job_id = fields.String(load_default=None, validate=validate.Length(1, 191))
     state = fields.String(load_default=None, validate=validate.Length(1, 32))
     source = fields.String(load_default=None, validate=validate.Length(1, 32))
-    before = fields.String(load_default=None, validate=validate.Length(1, 200), metadata={"description": "meta.next"})
+    before = fields.String(
+        load_default=None, validate=validate.Length(1, 200), metadata={"description": "meta.next of the page before"}
+    )
+    after = fields.String(
+        load_default=None,
+        validate=validate.Length(1, 200),
+        metadata={"description": "The same with order=oldest; also the newest run that you know, to ask for news"},
+    )
+    order = fields.String(load_default="newest", validate=validate.OneOf(["newest", "oldest"]))
     limit = fields.Integer(load_default=50, validate=validate.Range(1, 200))
 
 

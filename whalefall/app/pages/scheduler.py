@@ -1,7 +1,6 @@
 """/scheduler: the strip, what needs attention, what runs now, and the jobs."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
@@ -13,8 +12,7 @@ from whalefall import scheduler
 from whalefall.app.pages.schedules import schedule_words
 from whalefall.app.roles import Role, needs
 from whalefall.app.store.engine import looking
-from whalefall.scheduler import JobAdmin, JobView
-from whalefall.scheduler.errors import JobNotFound
+from whalefall.scheduler import JobAdmin, JobView, RunView
 from whalefall.scheduler.ledger import overview
 from whalefall.scheduler.ledger.overview import Result
 
@@ -25,7 +23,8 @@ _OVERDUE = timedelta(seconds=60)
 _FAILED_WITHIN = timedelta(days=1)
 _ATTENTION_MAX = 20  # more than that is one problem, not twenty
 _RUNNING_MAX = 50
-_SMALL = 300  # jobs; beyond it, looking at the shown ones alone is quicker than at all
+_PROGRESS_TOLD = 0.05  # of a run: less tells nothing about the rest
+_ELAPSED_TOLD_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,50 +91,53 @@ def show_scheduler() -> ResponseReturnValue:
     wanted = request.args.get("q", "").strip()[:100]
     page = max(request.args.get("page", 1, type=int), 1)
     now = datetime.now(UTC)
+    jobs = admin().page_of_jobs(text=wanted, limit=JOBS_PER_PAGE, offset=(page - 1) * JOBS_PER_PAGE)
     with looking() as connection:
-        ids, count = overview.page_of_ids(connection, wanted, JOBS_PER_PAGE, (page - 1) * JOBS_PER_PAGE)
         troubled = overview.troubled_ids(connection, now - _OVERDUE, now - _FAILED_WITHIN, _ATTENTION_MAX)
         running = overview.running_ids(connection, _RUNNING_MAX)
         today = overview.counts_since(connection, now.replace(hour=0, minute=0, second=0, microsecond=0))
-    rows = rows_of(ids)
+    rows = _rows(jobs.jobs)
     known = {row.job.id: row for row in rows}
-    known |= {row.job.id: row for row in rows_of([job_id for job_id in troubled if job_id not in known])}
+    active = [admin().get_run(run_id) for run_id in running]
+    others = {*troubled, *(run.job_id for run in active)} - set(known)
+    known |= {row.job.id: row for row in rows_of(sorted(others))}
+    usual = {job_id: row.usual_s for job_id, row in known.items()}
     return render_template(
         "whalefall/scheduler.html",
         health=admin().health(),
         rows=rows,
         attention=[item for row in known.values() for item in needs_attention(row)],
-        running=[admin().get_run(run_id) for run_id in running],
+        running=active,
         today=today,
-        usual={row.job.id: row.usual_s for row in rows},
+        usual=usual,
+        remaining={run.run_id: remaining_s(run, usual.get(run.job_id), now) for run in active},
         query=wanted,
         page_number=page,
-        pages=max(1, -(-count // JOBS_PER_PAGE)),
-        count=count,
+        pages=max(1, -(-jobs.count // JOBS_PER_PAGE)),
+        count=jobs.count,
         schedule_words=schedule_words,
     )
 
 
 def rows_of(job_ids: Sequence[str]) -> list[JobRow]:
     """The jobs with their last results; one that was deleted meanwhile is left out."""
+    return _rows(admin().list_jobs(job_ids)) if job_ids else []
+
+
+def _rows(jobs: Sequence[JobView]) -> list[JobRow]:
     with looking() as connection:
-        found = overview.last_results(connection, job_ids, DOTS)
-        is_small = overview.counts_of_jobs(connection).total() <= _SMALL
-    views = _all_views() if is_small and len(job_ids) > 1 else _views(job_ids)
-    return [JobRow(views[job_id], found[job_id]) for job_id in job_ids if job_id in views]
+        found = overview.last_results(connection, [job.id for job in jobs], DOTS)
+    return [JobRow(job, found[job.id]) for job in jobs]
 
 
-def _all_views() -> dict[str, JobView]:
-    """Three queries for all jobs: the quicker way while there are not many."""
-    return {job.id: job for job in admin().list_jobs()}
-
-
-def _views(job_ids: Sequence[str]) -> dict[str, JobView]:
-    views = {}
-    for job_id in job_ids:
-        with suppress(JobNotFound):
-            views[job_id] = admin().get_job(job_id)
-    return views
+def remaining_s(run: RunView, usual_s: float | None, now: datetime) -> float | None:
+    """How long a run may still take: by its progress, else by what is usual; None when there is nothing to go by."""
+    if run.started_at is None:
+        return None
+    elapsed_s = (now - run.started_at).total_seconds()
+    if run.progress and run.progress >= _PROGRESS_TOLD and elapsed_s >= _ELAPSED_TOLD_S:
+        return elapsed_s * (1 - run.progress) / run.progress
+    return usual_s - elapsed_s if usual_s and usual_s > elapsed_s else None
 
 
 def needs_attention(row: JobRow) -> list[Attention]:

@@ -22,6 +22,8 @@ class Wanted:
     source: str | None = None
     before: str | None = None  # a run_id
     limit: int = 50
+    after: str | None = None  # a run_id
+    oldest_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,15 @@ class Retention:
 
 
 def page(connection: Connection, wanted: Wanted) -> list[RunRecord]:
-    """Newest first."""
+    """Newest first, unless the oldest are wanted first."""
+    newest_first = not wanted.oldest_first
     if wanted.state in ALIVE:
         # Few, and behind a small index. Asked for in order, SQLite would walk the whole history backwards instead.
-        ids = sorted(connection.execute(_filtered(select(run.c.run_id), wanted)).scalars(), reverse=True)
-        return sorted(_by_id(connection, ids[: wanted.limit]), key=lambda record: record.run_id, reverse=True)
-    query = _filtered(select(run), wanted).order_by(run.c.run_id.desc()).limit(wanted.limit)
+        ids = sorted(connection.execute(_filtered(select(run.c.run_id), wanted)).scalars(), reverse=newest_first)
+        found = _by_id(connection, ids[: wanted.limit])
+        return sorted(found, key=lambda record: record.run_id, reverse=newest_first)
+    order = run.c.run_id.desc() if newest_first else run.c.run_id
+    query = _filtered(select(run), wanted).order_by(order).limit(wanted.limit)
     return [run_record(dict(row)) for row in connection.execute(query).mappings()]
 
 
@@ -55,6 +60,8 @@ def _filtered(query: Select[Any], wanted: Wanted) -> Select[Any]:
         query = query.where(run.c.source == wanted.source)
     if wanted.before is not None:
         query = query.where(run.c.run_id < wanted.before)
+    if wanted.after is not None:
+        query = query.where(run.c.run_id > wanted.after)
     return query
 
 
