@@ -1,8 +1,8 @@
 """`whalefall dev` on a terminal of its own, as a person has it: keys go in, and what is shown is read all the time."""
 
-import contextlib
 import os
 import pty
+import select
 import subprocess
 import sys
 import termios
@@ -23,6 +23,7 @@ class Development(Deployment):
         super().__init__(directory, *words, **{"TERM": "xterm", **environ})
         self.ours, self.theirs = -1, -1
         self.reader: threading.Thread | None = None
+        self.enough = threading.Event()
 
     def start(self) -> Self:
         self.ours, self.theirs = pty.openpty()
@@ -40,12 +41,14 @@ class Development(Deployment):
         self.close()
 
     def close(self) -> None:
-        """The window is closed. `theirs` first, or the reader would wait for ever."""
-        for descriptor in (self.theirs, self.ours):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        if self.reader is not None:
-            self.reader.join(10)
+        """The window is closed. The reader first: the kernel keeps a terminal for as long as somebody reads it."""
+        if self.reader is None:
+            return
+        self.enough.set()
+        self.reader.join(10)
+        self.reader = None
+        os.close(self.theirs)
+        os.close(self.ours)
 
     def type(self, text: str) -> None:
         os.write(self.ours, text.encode())
@@ -62,6 +65,7 @@ class Development(Deployment):
         return bool(termios.tcgetattr(self.theirs)[3] & termios.ECHO)
 
     def _read(self) -> None:
-        with self.log.open("ab", buffering=0) as log, contextlib.suppress(OSError):
-            while chunk := os.read(self.ours, 65_536):
-                log.write(chunk)
+        with self.log.open("ab", buffering=0) as log:
+            while not self.enough.is_set():
+                if select.select([self.ours], [], [], 0.1)[0]:
+                    log.write(os.read(self.ours, 65_536))

@@ -13,5 +13,7 @@ import whalefall
 def module(name: str) -> tuple[str, ...]:
     """The beginning of an argv that runs module `name`, safe from the working directory where we do not live in it."""
     ours = str(Path(whalefall.__file__).parent.parent)
-    installed = any(Path(entry).absolute() == Path(ours) for entry in sys.path[1:])
+    # With -P, as in a planner that we started ourselves, the first entry is no longer the working directory's.
+    entries = sys.path if sys.flags.safe_path else sys.path[1:]
+    installed = any(Path(entry).absolute() == Path(ours) for entry in entries)
     return (sys.executable, *(("-P",) if installed else ()), "-m", name)

@@ -8,7 +8,7 @@ from whalefall.cli.parser import command_names, make_parser
 
 REFERENCE = (ROOT / "docs" / "reference" / "cli.md").read_text()
 SHARED = {"-h", "--help"}
-PLANNING = {"serve", "plan", "check"}  # their common options are explained at `serve`
+PLANNING = {"serve", "dev", "plan", "check"}  # their common options are explained at `serve`
 CONTROL_OPTION = {"--procfile"}  # explained once for all commands that talk to a running whalefall
 
 

@@ -1,9 +1,12 @@
 """`dev` is `serve` with a short list of differences, and `serve` has none of them."""
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 
+from tests.support.supervised import ROOT
 from tests.unit.planner.scene import Scene
 from whalefall.errors import UsageError
 from whalefall.plan import Instance
@@ -113,3 +116,17 @@ def test_the_watcher_outlives_a_change_of_dotenv(scene: Scene) -> None:
     """It would be replaced while it tells what came of the change."""
     before = developed(scene.procfile(OURS))["dev.1"]
     assert developed(scene.write(".env", "COLOUR=red\n"))["dev.1"] == before
+
+
+def test_the_next_planner_names_our_modules_as_the_first_did() -> None:
+    """It runs with -P, where sys.path begins one entry earlier; another answer would replace the watcher each time."""
+    code = "from whalefall.planner import python; print(python.module('whalefall.cli.watch'))"
+    environ = {"PYTHONPATH": str(ROOT)}
+    answers = {
+        subprocess.run(
+            [sys.executable, *flags, "-c", code], env=environ, capture_output=True, text=True, check=True
+        ).stdout
+        for flags in ([], ["-P"])
+    }
+    assert len(answers) == 1
+    assert "'-P', '-m', 'whalefall.cli.watch'" in answers.pop()
