@@ -22,7 +22,7 @@ SABOTAGES = {
     "the fire key": (
         f"{LEDGER}/fires.py",
         '"dedupe": "",',
-        '"dedupe": new_run_id(),  # every row is another key',
+        '"dedupe": new_run_id(now),  # every row is another key',
         [f"{CONTRACT}::TestFires::test_an_instant_that_is_on_record_already_stays_single"],
     ),
     "the term check": (

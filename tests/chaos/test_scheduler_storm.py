@@ -1,7 +1,8 @@
-"""A storm over three schedulers on one PostgreSQL: kills, stops beyond the lease, immediate restarts of the database.
+"""A storm over four schedulers on one PostgreSQL, whose clocks differ by an hour both ways.
 
-Afterwards every second of every job is on record once, and the file in which the jobs wrote at each start agrees.
-The seed is printed with a failure; WHALEFALL_CHAOS_SEED repeats it.
+Kills, stops beyond the lease, immediate restarts of the database, connections cut or swallowed. Afterwards every second
+of every job is on record once, and the file in which the jobs wrote at each start agrees. The seed is printed with a
+failure; WHALEFALL_CHAOS_SEED repeats it.
 """
 
 import os
@@ -10,7 +11,10 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +22,26 @@ import pytest
 import redis
 
 from tests.integration import scheduled_jobs as jobs
-from tests.support.crashing import spawn
+from tests.support.crashing import can_fake_clocks, spawn
 from tests.support.databases import *  # noqa: F403 - fixtures are found by their names
 from tests.support.flaskapp import make_app, running
 from tests.support.postgres import PostgresServer
+from tests.support.proxies import Proxy
 from tests.support.redis import RedisServer
 from tests.support.waiting import wait_until
 from whalefall import Scheduler
 from whalefall import scheduler as scheduling
 from whalefall.scheduler.ledger.history import Wanted
+from whalefall.scheduler.ledger.records import RunRecord
 from whalefall.scheduler.verify import verify
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
 JOBS = 60  # half of them idempotent
 STORM_S = 40.0
-REPLICAS = 3
+AN_HOUR_S = 3600.0
+CLOCKS_S = (0.0, AN_HOUR_S, -AN_HOUR_S, 0.0)  # of the replicas: how far ahead of the database's
+REPLICAS = len(CLOCKS_S)
 
 
 def storm_app(url: str, record: str, **config: Any) -> Any:
@@ -53,65 +61,107 @@ def live(url: str, record: str, config: dict[str, Any]) -> None:
         signal.pause()
 
 
+@dataclass
+class Replica:
+    """One place for a scheduler: a clock, and a way to the database. Who is killed is replaced in the same place."""
+
+    clock_s: float
+    proxy: Proxy
+    start: Callable[[float, Proxy], BaseProcess]
+    process: BaseProcess = field(init=False)
+    stopped_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        self.process = self.start(self.clock_s, self.proxy)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join(10)
+
+    def send(self, number: signal.Signals) -> None:
+        pid = self.process.pid
+        assert pid is not None
+        os.kill(pid, number)
+
+
 class Storm:
     """Replicas, and what happens to them; all chance from one seed."""
 
     def __init__(
-        self, seed: int, start: Callable[[], Any], database: Callable[[], None], lock: Callable[[], None] | None = None
+        self, seed: int, replicas: list[Replica], database: Callable[[], None], lock: Callable[[], None]
     ) -> None:
         self.random = random.Random(seed)
         self.log: list[str] = []
-        self._start, self._restart_database, self._break_lock = start, database, lock
-        self._replicas = [start() for _ in range(REPLICAS)]
-        self._stopped: list[tuple[float, Any]] = []
+        self._replicas = replicas
+        self._restart_database, self._break_lock = database, lock
 
     def blow(self, seconds: float) -> None:
         end = time.monotonic() + seconds
+        happenings = {self._kill: 5, self._freeze: 4, self._cut: 3, self._swallow: 2, self._database: 1, self._lock: 2}
         while time.monotonic() < end:
             time.sleep(self.random.uniform(0.2, 1.0))  # the storm's own rhythm
             self._wake_the_stopped()
-            self.random.choices([self._kill, self._freeze, self._database, self._lock], weights=[5, 4, 1, 2])[0]()
+            self.random.choices(list(happenings), list(happenings.values()))[0]()
 
     def calm(self) -> None:
         """Everybody wakes, then everybody is killed: the worst last moment."""
-        for process in self._replicas + [process for _, process in self._stopped]:
-            os.kill(process.pid, signal.SIGCONT)
+        for replica in self._replicas:
+            replica.send(signal.SIGCONT)
         time.sleep(0.5)  # those who were frozen go on with what they were doing
-        for process in self._replicas + [process for _, process in self._stopped]:
-            process.kill()
-            process.join(10)
+        for replica in self._replicas:
+            replica.end()
+
+    def _one(self) -> Replica:
+        return self.random.choice(self._replicas)
 
     def _kill(self) -> None:
-        victim = self._replicas.pop(self.random.randrange(len(self._replicas)))
-        self.log.append(f"kill {victim.pid}")
-        victim.kill()
-        victim.join(10)
-        self._replicas.append(self._start())
+        victim = self._one()
+        self.log.append(f"kill {victim.process.pid}")
+        victim.end()
+        victim.stopped_until = 0.0
+        victim.begin()
 
     def _freeze(self) -> None:
-        if len(self._stopped) >= REPLICAS - 1 or len(self._replicas) <= 1:
+        victim = self._one()
+        if victim.stopped_until or sum(bool(replica.stopped_until) for replica in self._replicas) >= REPLICAS - 1:
             return
-        victim = self._replicas.pop(self.random.randrange(len(self._replicas)))
         how_long = self.random.uniform(1.0, 5.0)  # the lease is 2 s
-        self.log.append(f"stop {victim.pid} for {how_long:.1f} s")
-        os.kill(victim.pid, signal.SIGSTOP)
-        self._stopped.append((time.monotonic() + how_long, victim))
+        self.log.append(f"stop {victim.process.pid} for {how_long:.1f} s")
+        victim.send(signal.SIGSTOP)
+        victim.stopped_until = time.monotonic() + how_long
 
     def _wake_the_stopped(self) -> None:
-        for until, process in list(self._stopped):
-            if time.monotonic() > until:
-                os.kill(process.pid, signal.SIGCONT)
-                self._stopped.remove((until, process))
-                self._replicas.append(process)
+        for replica in self._replicas:
+            if replica.stopped_until and time.monotonic() > replica.stopped_until:
+                replica.send(signal.SIGCONT)
+                replica.stopped_until = 0.0
+
+    def _cut(self) -> None:
+        self.log.append("connections cut")
+        self._one().proxy.cut()
+
+    def _swallow(self) -> None:
+        how_long = self.random.uniform(0.5, 4.0)
+        self.log.append(f"connections swallowed for {how_long:.1f} s")
+        proxy = self._one().proxy
+        proxy.swallow(how_long)
+        if self.random.random() < 0.5:
+            proxy.cut()  # when the hole ends: whether what was sent has arrived, nobody is told
 
     def _lock(self) -> None:
-        if self._break_lock is not None:
-            self.log.append("the lock is broken")
-            self._break_lock()
+        self.log.append("the lock is broken")
+        self._break_lock()
 
     def _database(self) -> None:
         self.log.append("database restart")
         self._restart_database()
+
+
+def nothing() -> None:
+    """The lease row is the lock: what breaks it breaks the database."""
 
 
 def seeds() -> list[int]:
@@ -129,12 +179,16 @@ def test_a_storm_doubles_nothing_and_loses_nothing(
 def test_the_same_with_a_lock_in_redis_that_is_lost_again_and_again(
     postgres: PostgresServer, postgres_url: str, redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    """Restarted without a memory, or its key deleted: two may believe that they lead."""
+    """Restarted without a memory, its key deleted, or run out early: two may believe that they lead."""
     client = redis.Redis.from_url(redis_server.url)
     chance = random.Random(3)
 
+    def expire() -> None:
+        for key in client.keys("whalefall:leader:*"):
+            client.pexpire(key, 1)
+
     def lose() -> None:
-        redis_server.restart() if chance.random() < 0.5 else client.flushall()
+        chance.choice([redis_server.restart, client.flushall, expire])()
 
     config = {"SCHEDULER_LOCK": redis_server.url}
     weather(3, postgres, postgres_url, tmp_path / "record", config=config, lose_lock=lose)
@@ -148,14 +202,25 @@ def weather(
     record: Path,
     *,
     config: dict[str, Any],
-    lose_lock: Callable[[], None] | None = None,
+    lose_lock: Callable[[], None] = nothing,
 ) -> None:
+    if not can_fake_clocks():
+        pytest.skip("libfaketime is not installed (apt-get install faketime)")
     app = storm_app(url, str(record), **config)
     state = scheduling.of(app)
     state.reconcile()
-    storm = Storm(seed, lambda: spawn(live, url, str(record), config), postgres.restart, lose_lock)
-    storm.blow(STORM_S)
-    storm.calm()
+    with ExitStack() as stack:
+        proxies = [stack.enter_context(Proxy(postgres.port)) for _ in range(2)]
+
+        def start(clock_s: float, proxy: Proxy) -> BaseProcess:
+            behind = url.replace(f":{postgres.port}/", f":{proxy.port}/")
+            return spawn(live, behind, str(record), config, clock_s=clock_s)
+
+        replicas = [Replica(clock_s, proxies[n % 2], start) for n, clock_s in enumerate(CLOCKS_S)]
+        storm = Storm(seed, replicas, postgres.restart, lose_lock)
+        storm.blow(STORM_S)
+        storm.calm()
+        assert all(proxy.cuts and proxy.holes for proxy in proxies), storm.log
     with running(app, wait_s=10):
         wait_until(
             lambda: (
@@ -169,21 +234,33 @@ def weather(
 
 
 def settled(state: scheduling.SchedulerState, record: Path, log: list[str]) -> None:
+    """The ledger is complete, and the outside record says the same."""
     now = state.ledger.now()
     report = verify(state.ledger, now - timedelta(hours=1), now - timedelta(seconds=5))
     assert report.problems == (), (log, report.problems[:5])
-    counted = Counter(tuple(line.split()[:2]) for line in record.read_text().splitlines())
+    assert report.expected >= 2000, log
+    lines = [line.split() for line in record.read_text().splitlines()]
+    counted = Counter((job_id, instant) for job_id, instant, *_ in lines)
     states: Counter[str] = Counter()
+    keys: set[tuple[str, str]] = set()
     for run in state.ledger.page(Wanted(limit=100_000)):
-        times = counted[run.job_id, f"{run.scheduled_at.timestamp():.6f}"]
+        key = (run.job_id, f"{run.scheduled_at.timestamp():.6f}")
+        keys.add(key)
         states[f"{run.job_id.rstrip('0123456789')} {run.state}"] += 1
-        if run.state in ("queued", "running"):
-            continue
-        if run.job_id.startswith("mark"):
-            assert times <= 1, (log, run)
-            assert times == 1 or run.state != "succeeded", (log, run)
-        else:
-            assert times >= 1 or run.state != "succeeded", (log, run)
-            assert run.state == "succeeded", (log, run)
-    assert report.expected >= 2000, (log, states)
-    print(f"{report.expected} fires, {states}, {len(log)} events, {state.admin.health().term} terms")  # noqa: T201 - the figure that matters
+        if run.state not in ("queued", "running"):
+            agrees(run, counted[key], log)
+    assert set(counted) <= keys, "what ran is on record"
+    leaders_by_clock = Counter(round((float(believed) - now.timestamp()) / AN_HOUR_S) for *_, believed, _pid in lines)
+    assert len(leaders_by_clock) >= 2, f"replicas of different clocks have fired: {leaders_by_clock}"
+    terms = state.admin.health().term
+    print(f"{report.expected} fires, {states}, {len(log)} events, {terms} terms, clocks {leaders_by_clock}")  # noqa: T201 - the figures that matter
+
+
+def agrees(run: RunRecord, times: int, log: list[str]) -> None:
+    """`times`: how often the job itself says that it was started for this instant."""
+    if run.job_id.startswith("mark"):
+        assert times <= 1, (log, run)
+        assert times == 1 or run.state != "succeeded", (log, run)
+    else:
+        assert times >= 1 or run.state != "succeeded", (log, run)
+        assert run.state == "succeeded", (log, run)

@@ -1,6 +1,7 @@
 """Jobs of the scheduler's integration tests: found by name, as a user's are."""
 
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -62,11 +63,14 @@ def write_in_the_ledgers_transaction(fails: bool = False) -> None:
 
 
 def append(path: str, pause_s: float = 0.0) -> None:
-    """An outside record: one line per start."""
+    """An outside record: one line per start, with the time that this process believes it to be."""
+    run = current_run
     with Path(path).open("a") as file:
-        file.write(f"{current_run.job_id} {current_run.scheduled_at.timestamp():.6f} {current_run.attempt} start\n")
+        file.write(f"{run.job_id} {run.scheduled_at.timestamp():.6f} {run.attempt} {time.time():.6f} {os.getpid()}\n")
     if pause_s:
-        time.sleep(pause_s)
+        threading.Event().wait(
+            pause_s
+        )  # not time.sleep: libfaketime moves its deadline, although no clock of it is faked
 
 
 def what_is_the_run() -> None:

@@ -1,11 +1,13 @@
 """A scheduler that dies on purpose: forked clean, killed with SIGKILL when it reaches a named step."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from tests.integration import scheduled_jobs as jobs
@@ -13,6 +15,8 @@ from tests.support.flaskapp import make_app
 from whalefall import Scheduler
 from whalefall import scheduler as scheduling
 
+# Debian's package `faketime`. It reads FAKETIME anew at each call, so a forked child may set a clock of its own.
+_FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 # Forked from a process without threads; importing everything once there makes a start cheap.
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([__name__])
@@ -49,7 +53,35 @@ def live_until_killed(url: str, record: str, step: str, config: dict[str, Any] |
     sys.exit(3)
 
 
-def spawn(function: Callable[..., None], *arguments: Any) -> BaseProcess:
-    process = _context.Process(target=function, args=arguments, daemon=True)
-    process.start()
+def can_fake_clocks() -> bool:
+    return _FAKETIME is not None
+
+
+def spawn(function: Callable[..., None], *arguments: Any, clock_s: float = 0.0) -> BaseProcess:
+    """`clock_s`: how far the process's wall clock is ahead of this one's; its other clocks are right."""
+    process = _context.Process(target=_with_clock, args=(clock_s, function, *arguments), daemon=True)
+    with _preloaded():
+        process.start()
     return process
+
+
+def _with_clock(clock_s: float, function: Callable[..., None], *arguments: Any) -> None:
+    if clock_s:
+        os.environ["FAKETIME"] = f"{clock_s:+.0f}"
+    function(*arguments)
+
+
+@contextlib.contextmanager
+def _preloaded() -> Iterator[None]:
+    """Around the start of the server that all children are forked from, which is with the first of them."""
+    if _FAKETIME is None:
+        yield
+        return
+    ours = {"LD_PRELOAD": str(_FAKETIME), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -1,7 +1,7 @@
 """What a person does with jobs and runs. Every verb goes through the ledger, so it works in any process."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from whalefall.scheduler import represent
@@ -63,7 +63,7 @@ class JobAdmin:
         """Instants in a pause are recorded as skipped. `until` (aware) ends the pause by itself."""
         if until is not None and until.tzinfo is None:
             raise InvalidArguments("The end of a pause needs a time zone, like 2026-12-31T18:00:00+00:00.")
-        if until is not None and until <= datetime.now(UTC):
+        if until is not None and until <= self._state.ledger.now():
             raise InvalidArguments("The end of the pause has passed already.")
         self._state.ledger.pause(job_id, actor, reason, until)
         return self._changed(job_id)
@@ -130,7 +130,7 @@ class JobAdmin:
         oldest_first: bool = False,
         limit: int = 50,
     ) -> RunPage:
-        """Newest first; `before` is the `next` of the page before."""
+        """Newest first; `before` is the `next` of the page before, or `after` when the oldest come first."""
         size = min(max(limit, 1), PAGE_MAX)
         wanted = Wanted(job_id, state, source, before, size + 1, after=after, oldest_first=oldest_first)
         records = self._state.ledger.page(wanted)

@@ -51,7 +51,7 @@ def _values(sample: samples.HostSample) -> list[float]:
 def test_counts_start_at_the_first_id_of_that_moment() -> None:
     before = overview._first_id(datetime.now(UTC) - timedelta(milliseconds=1))
     after = overview._first_id(datetime.now(UTC) + timedelta(seconds=60))
-    assert before <= new_run_id() < after
+    assert before <= new_run_id(datetime.now(UTC)) < after
 
 
 def test_todays_counts_are_in_the_strip(app, admin) -> None:

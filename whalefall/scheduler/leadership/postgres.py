@@ -15,11 +15,11 @@ from sqlalchemy.pool import NullPool
 
 from whalefall.scheduler.errors import LedgerUnavailable
 from whalefall.scheduler.ledger import Ledger
+from whalefall.scheduler.ledger.engine import KEEPALIVE
 from whalefall.scheduler.ledger.records import Tenure
 
 # "whle", another number than the migrations', and the schema: a database may hold the ledgers of several.
 _KEY = f"{0x77686C65}, hashtext(current_schema())"
-_KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "connect_timeout": 5}
 _log = logging.getLogger("whalefall.scheduler")
 
 
@@ -31,7 +31,7 @@ class AdvisoryLock:
     def __init__(self, ledger: Ledger, holder: str, ttl_s: float) -> None:
         self._ledger, self._holder, self._ttl_s = ledger, holder, ttl_s
         self._engine = sqlalchemy.create_engine(
-            ledger.engine.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=dict(_KEEPALIVE)
+            ledger.engine.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=dict(KEEPALIVE)
         )
         self._session: Connection | None = None
         self._backend = 0

@@ -24,8 +24,15 @@ _LIMITS = (
     "SET LOCAL statement_timeout = '15s'; SET LOCAL lock_timeout = '5s'; "
     "SET LOCAL idle_in_transaction_session_timeout = '8s'"
 )
-# The server's default keepalive is two hours; a vanished database must be noticed in seconds.
-_KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "connect_timeout": 5}
+# The server's default keepalive is two hours; a vanished database must be noticed in seconds. Keepalives say nothing of
+# a connection with bytes on their way (tcp(7)): without tcp_user_timeout (ms) a query into a hole waits 15 minutes.
+KEEPALIVE = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "connect_timeout": 5,
+}
 
 
 def make_engine(database_url: str) -> Engine:
@@ -38,7 +45,7 @@ def make_engine(database_url: str) -> Engine:
         pool_pre_ping=True,
         pool_size=5,
         max_overflow=15,
-        connect_args={**_KEEPALIVE, "prepare_threshold": None},
+        connect_args={**KEEPALIVE, "prepare_threshold": None},
     )
     event.listen(engine, "begin", _limit_writes)
     return engine

@@ -73,7 +73,7 @@ def record(connection: Connection, tenure: Tenure, now: datetime, limit: int, re
 def run_row(record: DueJob | JobRecord, *, now: datetime, **values: Any) -> dict[str, Any]:
     """A complete row of wf_run; `values` say what is not the usual."""
     return {
-        "run_id": new_run_id(),
+        "run_id": new_run_id(now),
         "job_id": record.job_id,
         "source": Source.SCHEDULE,
         "dedupe": "",

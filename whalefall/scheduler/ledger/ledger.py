@@ -252,6 +252,21 @@ class Ledger:
         """Stores an override, or removes it (None). Raises JobNotFound, JobConflict."""
         with self.writing() as connection:
             old = _found(jobs.hold(connection, job_id), job_id)
+    def cut_off(self, holder: str, run_ids: Sequence[str], why: str) -> list[tuple[str, RunState]]:
+        with self.writing() as connection:
+            return runs.cut_off(connection, holder, run_ids, why)
+
+    def tell_what_was_cut_off(self, actor: str) -> dict[str, str]:
+        with self.writing() as connection:
+            return runs.tell_what_was_cut_off(connection, actor)
+
+    @contextmanager
+    def writing_for_a_job(self, idle_s: float) -> Iterator[Connection]:
+        """A job's own transaction, in which its run ends too."""
+        with self.writing() as connection:
+            runs.take_time(connection, idle_s)
+            yield connection
+
             if version is not None and version != old.version:
                 raise JobConflict(f"Job {job_id!r} was changed by somebody else meanwhile; look at it again.")
             if not old.fires:
@@ -503,3 +518,4 @@ def _explain(text: str) -> str:
         if sign in text:
             return f"The ledger's database refuses: {meaning} ({first})."
     return f"The ledger's database does not answer: {first}."
+    ("deadlock detected", "two transactions waited for each other, and this one was given up: it is tried again"),

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -272,23 +271,26 @@ def run_record(row: dict[str, Any]) -> RunRecord:
 
 
 class _Ticks:
-    """Time in 1/4096 ms, never the same twice in this process."""
+    """Time in 1/4096 ms, never the same twice in this process, never less than before."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = 0
 
-    def next(self) -> int:
+    def next(self, now: datetime) -> int:
         with self._lock:
-            self._last = max(time.time_ns() * 4096 // 1_000_000, self._last + 1)
+            self._last = max(int(now.timestamp() * 4_096_000), self._last + 1)
             return self._last
 
 
 _ticks = _Ticks()
 
 
-def new_run_id() -> str:
-    """A UUID of version 7 (RFC 9562): grows with time, so that the primary key is also the order of history."""
-    ticks = _ticks.next()
+def new_run_id(now: datetime) -> str:
+    """A UUID of version 7 (RFC 9562): grows with time, so that the primary key is also the order of history.
+
+    `now` is the database's: replicas whose clocks differ must not disagree about what came first.
+    """
+    ticks = _ticks.next(now)
     low = int.from_bytes(os.urandom(8), "big") & (2**62 - 1)
     return str(uuid.UUID(int=(ticks >> 12) << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0b10 << 62 | low))
