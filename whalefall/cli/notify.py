@@ -18,7 +18,7 @@ def notify(arguments: argparse.Namespace) -> int:
     channels = channels_of(settings)
     if not channels:
         raise UsageError(
-            "nobody is to be told yet: set NOTIFY_WEBHOOK_URL, or SMTP_URL with NOTIFY_MAIL_FROM and NOTIFY_MAIL_TO, in .env"
+            "nobody is to be told yet. Set NOTIFY_WEBHOOK_URL, or SMTP_URL with NOTIFY_MAIL_FROM and NOTIFY_MAIL_TO"
         )
     message = test_message(site_of(settings, has_pages=True), datetime.now(UTC))
     receipts = [(channel.name, channel.send(message)) for channel in channels]

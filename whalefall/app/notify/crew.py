@@ -28,6 +28,7 @@ Observe = Callable[[str, str], None]  # channel, outcome
 
 # Seconds until each further try: a receiver that restarts, one that is repaired at night; after hours it is history.
 AGAIN_AFTER_S = (5, 30, 120, 600, 1800, 3600, 7200)
+_PAUSE_MAX_S = 60.0  # between tries while the database is away
 _LOOK_SHARE = 50  # a look that takes a second is made every 50: two hundredths of one core at most
 _log = logging.getLogger("whalefall.notify")
 
@@ -83,12 +84,14 @@ class Crew:
 
     def _look_for_ever(self) -> None:
         pause_s = min(1.0, self._pace.look_every_s)  # a worker that starts has other work
-        while not self._stopping.wait(pause_s):
+        guard = _Guard("looked at")
+        while not self._stopping.wait(guard.pause_s(pause_s)):
             began_s = elapsed_s()
             ttl_s = max(3 * self._pace.look_every_s, 5 * pause_s)
-            self._tell(guarded("looked", partial(self._watch.look, ttl_s)) or [])
-            pause_s = max(self._pace.look_every_s, _LOOK_SHARE * (elapsed_s() - began_s))
-        guarded("left", self._watch.leave)
+            self._tell(guard(partial(self._watch.look, ttl_s)) or [])
+            pause_s = max(self._pace.look_every_s, _LOOK_SHARE * (elapsed_s() - began_s) if not guard.failures else 0)
+        if not guard.failures:
+            guard(self._watch.leave)
 
     def _tell(self, told: Sequence[Notice]) -> None:
         for notice in told:
@@ -115,9 +118,10 @@ class Courier:
         self._something.set()
 
     def work(self) -> None:
+        guard = _Guard("sent")
         while not self._stopping.is_set():
-            if not guarded("sent", self._send_next):
-                self._something.wait(self._duty.pace.send_every_s)
+            if not guard(self._send_next):
+                self._something.wait(guard.pause_s(self._duty.pace.send_every_s))
                 self._something.clear()
 
     def _send_next(self) -> bool:
@@ -173,15 +177,36 @@ class Courier:
             self._duty.observe(self.name, "retried")
 
 
-def guarded(deed: str, work: Callable[[], T]) -> T | None:
-    """The border of a thread: what fails is logged, and tried again later."""
-    try:
-        return work()
-    except LedgerUnavailable as error:
-        _log.warning("nothing was %s: %s", deed, error)
-    except Exception:  # noqa: BLE001 - no error may end this thread
-        _log.exception("nothing was %s", deed)
-    return None
+class _Guard:
+    """The border of a thread: what fails is logged, once until it goes again, and tried later, ever more rarely."""
+
+    def __init__(self, deed: str) -> None:
+        self._deed = deed
+        self.failures = 0
+
+    def __call__(self, work: Callable[[], T]) -> T | None:
+        try:
+            done = work()
+        except LedgerUnavailable as error:
+            self.failures += 1
+            _log.log(self._level, "nothing is %s: %s", self._deed, error)
+        except Exception:  # noqa: BLE001 - no error may end this thread
+            self.failures += 1
+            _log.log(self._level, "nothing is %s", self._deed, exc_info=True)
+        else:
+            if self.failures:
+                _log.warning("it is %s again, after %d tries", self._deed, self.failures)
+            self.failures = 0
+            return done
+        return None
+
+    @property
+    def _level(self) -> int:
+        return logging.WARNING if self.failures == 1 else logging.DEBUG
+
+    def pause_s(self, usual_s: float) -> float:
+        """Until the next try: twice as long after each failure, up to a limit."""
+        return min(usual_s * 2.0 ** min(self.failures, 20), max(_PAUSE_MAX_S, usual_s))
 
 
 def _named(name: str, work: Callable[[], None]) -> None:

@@ -66,7 +66,7 @@ class Watch:
             gone = overview.quiet_ids(connection) | overview.unknown_ids(connection, subjects)
         waiting = [incident.subject for incident in known.open if incident.kind in ENDS_WITH_A_GOOD_RUN]
         last = self._ledger.last_runs(waiting)
-        good = {job_id: run.run_id for job_id, run in last.items() if run.state is RunState.SUCCEEDED}
+        good = {job_id: run.run_id for job_id, run in last.items() if run.state == RunState.SUCCEEDED}
         return replace(known, good_runs=good, gone=frozenset(gone))
 
     def _write(self, changes: Changes, now: datetime) -> list[Notice]:
