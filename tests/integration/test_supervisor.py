@@ -16,7 +16,7 @@ from tests.support.supervised import Supervised, alive, free_port, instance, pyt
 from tests.support.waiting import wait_until
 from whalefall.control.protocol import REQUEST_BYTES_MAX
 from whalefall.errors import ControlError
-from whalefall.plan import Listener, Probe, RestartPolicy, StopPolicy
+from whalefall.plan import Listener, MemoryLimit, Probe, RestartPolicy, StopPolicy
 
 SLEEPER = python("import time; print('here', flush=True); time.sleep(3600)")
 DEAF = python("import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(3600)")
@@ -282,6 +282,21 @@ out.write(b" second half\nno newline at the end"); out.flush()
         b"no newline at the end",
     ]
     assert len(said[0]) == 1_000_005
+
+
+def test_each_service_may_have_its_own_format(tmp_path: Path) -> None:
+    talk = python("import time; print('said', flush=True); time.sleep(3600)")
+    json_, none, raw, plain = (
+        instance(name, talk, tmp_path, log=log) for name, log in [("j", "json"), ("n", "none"), ("r", "raw"), ("p", "")]
+    )
+    with Supervised(tmp_path, json_, none, raw, plain, log_dir=str(tmp_path / "logs")) as supervised:
+        supervised.until_said("p.1       | said")
+        supervised.until_said('"instance": "j.1", "line": "said"')
+        wait_until(lambda: "said" in supervised.output().splitlines(), "raw has no prefix", explain=supervised.output)
+        wait_until(lambda: supervised.ask("logs", "n")["lines"] == [["n.1", "said"]], "what is not shown is remembered")
+        assert "n.1 | said" not in supervised.output()
+        assert supervised.ask("logs", "r")["lines"] == []
+        assert "said" in (tmp_path / "logs" / "n.1.log").read_text()
 
 
 def test_logs_as_json_are_one_object_a_line(tmp_path: Path) -> None:
@@ -609,6 +624,28 @@ def test_a_service_that_notifies_is_ready_when_it_says_so_and_nobody_else_can_sa
         supervised.ask("stop", "good")
         supervised.until(lambda rows: rows["good.1"]["state"] == "stopped", "a later request is served")
         assert supervised.rows()["slow.1"]["state"] == "starting"
+
+
+def test_a_process_that_grows_is_replaced_without_a_gap_and_why_says_so(tmp_path: Path) -> None:
+    port = free_port()
+    growing = SERVER[-1].replace("self.send_response", "kept.append(b'x' * 1_000_000); self.send_response")
+    probe, limit = Probe("tcp", address=f"127.0.0.1:{port}"), MemoryLimit(60_000_000, period_s=0.1, settle_s=0.1)
+    web = instance(
+        "web", python(f"kept = []\n{growing}"), tmp_path, listeners=("web",), ready=probe, memory=limit,
+        replace="start_first",
+    )  # fmt: skip
+    with Supervised(tmp_path, web, listeners=(Listener("web", f"127.0.0.1:{port}"),)) as supervised:
+        supervised.until_ready()
+        pids = set()
+        wait_until(lambda: pids.add(get(port)) or len(pids) > 2, "two generations were replaced", 60, supervised.output)
+        supervised.until_said("of memory, more than its limit of 57 MB, and is replaced")
+        row = supervised.rows()["web.1"]
+        found = supervised.ask("why", "web", lines=1)["dossiers"][-1]
+        assert supervised.stop() == 0
+    assert row["restarts"] == 0, "it has not crashed"
+    assert found["peak_memory_bytes"] > 60_000_000
+    assert found["what"].startswith("web.1 holds ")
+    assert "crash 0 of 10" in found["crashes"]
 
 
 def test_a_service_that_misses_its_watchdog_is_replaced_and_why_says_so(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Gunicorn's workers under a real `serve`: what they die of, and when their master must go with them."""
 
+import contextlib
 import json
 import os
 import signal
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,13 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.load import Load
 from tests.support.shell import Shell, children_of
+from tests.support.supervised import ROOT, Supervised, free_port
 from tests.support.waiting import wait_until
+from whalefall.plan import Command, Instance, Listener, MemoryLimit, Probe
+from whalefall.planner.gunicorn import READY_PATH
+from whalefall.planner.roles import gunicorn_argv
 
 APPLICATION = """
 import os, threading, time
@@ -24,6 +31,17 @@ def application(environ, start_response):
 if os.path.exists("dying"):
     threading.Thread(target=lambda: (time.sleep(0.3), os._exit(1))).start()
 """
+LEAKING = """
+import os
+
+kept = []
+
+def application(environ, start_response):
+    kept.append(b"x" * 200_000)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+"""
+LIMIT_BYTES = 100_000_000
 PATIENCE_S = 120  # on a busy machine a worker may take seconds to boot
 
 
@@ -97,3 +115,38 @@ def test_one_dead_worker_is_replaced_by_its_own_master(shell: Shell) -> None:
     assert "last sign of life" in table
     assert mode == 0o600
     assert code == 0
+
+
+def test_leaking_workers_are_recycled_one_at_a_time_and_no_client_notices(tmp_path: Path) -> None:
+    """Our Gunicorn on a held socket, under steady load, with a limit that each worker reaches again and again."""
+    (tmp_path / "shop.py").write_text(LEAKING)
+    port = free_port()
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{tmp_path}", "RUN_DIR": str(tmp_path / "run")}
+    argv = gunicorn_argv("web", "shop:application", f"127.0.0.1:{port}", grace_s=10)
+    limit = MemoryLimit(LIMIT_BYTES, "worker", period_s=0.1, settle_s=0.5)
+    web = Instance(
+        "web", 1, Command(argv, str(tmp_path), environ), ("web",), ready=Probe("http", path=READY_PATH), memory=limit
+    )
+    with Supervised(tmp_path, web, listeners=(Listener("web", f"127.0.0.1:{port}"),)) as supervised:
+        master = psutil.Process(supervised.until_ready()["web.1"]["pid"])
+        seen: set[int] = set()
+        heaviest = 0
+        with Load(port, ("/",)) as load:
+            deadline = time.monotonic() + PATIENCE_S
+            while len(seen) < 6:
+                assert time.monotonic() < deadline, f"{seen} {load.failures[:3]}\n{supervised.output()}"
+                workers = master.children()
+                seen |= {each.pid for each in workers}
+                with contextlib.suppress(psutil.Error):
+                    heaviest = max([heaviest, *(each.memory_info().rss for each in workers)])
+                assert len(workers) <= 2
+                time.sleep(0.02)
+        row = supervised.rows()["web.1"]
+        why = supervised.ask("why", "web", lines=20)["dossiers"]
+        assert supervised.stop() == 0
+    assert load.failures == []
+    assert load.answered > 100
+    assert (row["pid"], row["generation"], row["restarts"]) == (master.pid, 1, 0)
+    assert heaviest < 3 * LIMIT_BYTES, "it grows on while it is asked to finish, but not for ever"
+    assert len(why) >= 4
+    assert "more than its limit of 95 MB" in why[0]["what"]

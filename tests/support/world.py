@@ -33,6 +33,7 @@ from whalefall.supervisor.core.events import (
     SpawnHeld,
     StopRequested,
     TreeEmptied,
+    Weighed,
 )
 from whalefall.supervisor.core.handover import Slot, State
 
@@ -56,6 +57,10 @@ class Process:
     leader_alive: bool = True
     hanging_since: float = math.inf
     answering_from: float = 0.0
+    born: float = 0.0
+    workers: dict[int, float] = field(default_factory=dict)  # pid: since when
+    leaving: int = 0  # a worker that was asked to finish
+    left_at: float = -math.inf  # when the last one had
 
     def hanging(self, now: float) -> bool:
         return now >= self.hanging_since
@@ -151,8 +156,12 @@ class World:
             match action:
                 case do.Spawn(life=life, instance=instance):
                     self.queue.appendleft(self._spawn(life, instance))
+                case do.Signal(life=life, pid=pid) if pid in self.processes[life].workers:
+                    self._ask_a_worker(life, pid)
                 case do.Signal(life=life, pid=pid):
                     self._signal_leader(life, pid)
+                case do.Weigh(life=life, each=each):
+                    self.queue.append(Weighed(life, self._sizes(self.processes[life], each)))
                 case do.LookForStopped(life=life):
                     pids = {self.processes[life].pid} if self.pick(5) == 4 else set()
                     self.queue.append(FoundStopped(life, frozenset(pids)))
@@ -188,8 +197,10 @@ class World:
         process = Process(
             life, instance, self.counter, fate,
             deaf=self.pick(_DEAF_ONE_IN) == 1, heirs=2 if fertile else 0, heirs_deaf=fertile and self.pick(2) == 1,
-            answering_from=self.now + 0.5,
+            answering_from=self.now + 0.5, born=self.now,
         )  # fmt: skip
+        if instance.memory is not None and instance.memory.each == "worker":
+            process.workers = dict.fromkeys((self.counter * 1_000 + 1, self.counter * 1_000 + 2), self.now)
         self.processes[life] = process
         if fate == "crash early":
             self._after(0.1, lambda: self._leader_dies(life, ExitStatus(3)))
@@ -204,6 +215,27 @@ class World:
         if instance.run_once:
             self._after(2.0, lambda: self._leader_dies(life, ExitStatus(0)))
         return Spawned(life, process.pid)
+
+    def _sizes(self, process: Process, each: str) -> dict[int, int]:
+        """They grow by one in a second."""
+        if each == "tree":
+            return {process.pid: int(self.now - process.born)}
+        return {pid: int(self.now - since) for pid, since in process.workers.items()}
+
+    def _ask_a_worker(self, life: str, pid: int) -> None:
+        process, limit = self.processes[life], self.processes[life].instance.memory
+        assert limit is not None
+        assert process.leader_alive, f"{life}: a worker is asked although its master is dead"
+        assert not process.leaving, f"{life}: two workers are recycled at once"
+        assert self.now >= process.left_at + limit.settle_s, f"{life}: the last one has not settled"
+        assert self._sizes(process, "worker")[pid] > limit.bytes, f"{life}: worker {pid} is not too fat"
+        process.leaving = pid
+        self._after(self.pick(100) / 5, lambda: self._replace_worker(process))
+
+    def _replace_worker(self, process: Process) -> None:
+        del process.workers[process.leaving]
+        process.workers[process.leaving + 1_000_000] = self.now
+        process.leaving, process.left_at = 0, self.now
 
     def _feed_the_watchdog(self, process: Process, period_s: float) -> None:
         if process.leader_alive and not process.hanging(self.now):

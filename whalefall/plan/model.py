@@ -103,6 +103,21 @@ class StopPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryLimit:
+    """What holds more than `bytes` of resident memory, looked at every `period_s`, is replaced before it hurts.
+
+    `each` says what is measured: a `worker` (a child of the leader: the fattest is asked by SIGTERM to finish, and its
+    leader replaces it, as Gunicorn does), or the whole `tree`, which is replaced as on a reload. One at a time, and
+    `settle_s` later at the earliest the next.
+    """
+
+    bytes: int
+    each: Literal["worker", "tree"] = "tree"
+    period_s: float = 5.0
+    settle_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One process that shall run, with everything that is known about its life."""
 
@@ -115,11 +130,13 @@ class Instance:
     ready: Probe | None = None
     live: Probe | None = None
     watchdog_s: float | None = None  # once ready it must say WATCHDOG=1 this often (sd_watchdog_enabled(3))
+    memory: MemoryLimit | None = None
     start_timeout_s: float = 60.0
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     stop: StopPolicy = field(default_factory=StopPolicy)
     replace: Literal["start_first", "stop_first"] = "stop_first"
     run_once: bool = False
+    log: Literal["", "text", "json", "raw", "none"] = ""  # its lines in another format than the Plan's; none: not shown
     lock: str = ""  # path of a lock file that the whole tree holds: at most one generation alive on this host
     attach: bool = False  # it has our own standard input, output and error: the terminal, for a debugger
 

@@ -7,12 +7,13 @@ from whalefall.plan.model import Plan
 
 
 def check(plan: Plan) -> None:
-    """Raises PlanError for duplicate names, unknown listeners, unknown dependencies and cycles."""
+    """Raises PlanError for duplicate names, unknown listeners, dependencies that can never come true, and cycles."""
     names = [instance.name for instance in plan.instances]
     for name in names:
         if names.count(name) > 1:
             raise PlanError(f"instance {name} is in the Plan twice")
     services = {instance.service for instance in plan.instances}
+    lasting = {instance.service for instance in plan.instances if not instance.run_once}
     listeners = {listener.name for listener in plan.listeners}
     for instance in plan.instances:
         for listener in instance.listeners:
@@ -23,6 +24,11 @@ def check(plan: Plan) -> None:
                 raise PlanError(
                     f"{instance.name} waits for '{dependency.service}', which is no service of this Plan. "
                     "Add it or remove the edge."
+                )
+            if dependency.until == "finished" and dependency.service in lasting:
+                raise PlanError(
+                    f"{instance.name} waits until '{dependency.service}' is finished, which never ends by itself. "
+                    "Wait until it is ready, or let it run once."
                 )
     start_order({i.service: [d.service for d in i.after] for i in plan.instances})
 

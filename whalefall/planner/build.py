@@ -117,11 +117,17 @@ def _after(world: World, role: Role) -> tuple[Dependency, ...]:
                     f"{world.options.where(role.name, 'after')}: the Procfile has no '{dependency.service}'. "
                     "Mend the name."
                 )
+            if dependency.until == "finished" and not services.runs_once(world, dependency.service):
+                raise ConfigError(
+                    f"{world.options.where(role.name, 'after')}: '{dependency.service}' never finishes, as it does not "
+                    f"run once, so '{role.name}' would wait for ever. Write \"{dependency.service}\" (ready), or "
+                    f"run_once = true for '{dependency.service}'."
+                )
         return tuple(edge for edge in chosen if world.counts[edge.service])
     edges = []
     running = {other.name: other for other in world.running_roles()}
     if "release" in running and role.name != "release":
-        edges.append(Dependency("release", "finished"))
+        edges.append(Dependency("release", "finished" if services.runs_once(world, "release") else "ready"))
     if role.role == "nginx":
         for word, until in (("web", "ready"), ("scheduler", "started")):
             if other := world.running(word):

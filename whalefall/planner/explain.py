@@ -82,6 +82,9 @@ def _instance_lines(built: Built, instance: Instance, *, show_secrets: bool) -> 
     yield f"  ready    {_probe(instance.ready)}"
     stop = instance.stop
     yield f"  stop     SIG{stop.signal}, SIGKILL to its tree after {stop.grace_s:g} s; orphans: {stop.orphans}"
+    if memory := instance.memory:
+        who = "its fattest worker" if memory.each == "worker" else "it"
+        yield f"  memory   {who} is replaced above {memory.bytes / 1_048_576:g} MB"
     yield f"  restart  backoff; when it gives up: {instance.restart.on_give_up}"
     environment = built.environments[instance.name]
     shown = {name: each for name, each in environment.items() if each.source not in _QUIET_SOURCES or _is_setting(name)}

@@ -52,6 +52,9 @@ class ServiceOptions:
     crashes: int | None = None
     crash_window: float | None = None
     on_give_up: Literal["exit", "degrade", "stop"] | None = None
+    critical: bool | None = None
+    memory_limit: int | None = None
+    log: Literal["text", "json", "raw", "none"] | None = None
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
     user: str = ""
     umask: int | None = None
@@ -102,6 +105,9 @@ SERVICE = (
     Option("crashes", values.count(1, values.CRASHES_MAX), "So many crashes of any kind are too many."),
     Option("crash_window", values.SECONDS, "The time within which `crashes` are counted."),
     Option("on_give_up", values.choice("exit", "degrade", "stop"), "What happens when it keeps crashing."),
+    Option("critical", values.FLAG, "Whether the others stop, too, when it keeps crashing: a shorter on_give_up."),
+    Option("memory_limit", values.BYTES, "What holds more memory for a while is replaced, one worker at a time."),
+    Option("log", values.choice("text", "json", "raw", "none"), "Its lines in another format than LOG_FORMAT."),
     Option("env", values.VARIABLES, "Variables for this service alone; they win over the environment."),
     Option("user", values.TEXT, "Whom it runs as, by name; only root can give it another than its own."),
     Option("umask", values.UMASK, "Which permissions its new files do not get."),

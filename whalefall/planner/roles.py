@@ -150,12 +150,20 @@ def gunicorn_cmd_args(role: Role, environ: Mapping[str, str], control_socket: Pa
 
 def is_our_gunicorn(role: Role, environ: Mapping[str, str]) -> bool:
     """A plain `gunicorn …` or `python -m gunicorn …` that runs in the same environment as we do."""
-    argv = role.line.words
-    if role.line.program == "gunicorn" or (_PYTHON.match(role.line.program) and argv[1:3] == ("-m", "gunicorn")):
-        found = shutil.which(argv[0], path=environ.get("PATH", os.defpath)) or ""
-    else:
+    if not _is_gunicorn(role.line.words):
         return False
+    found = shutil.which(role.line.words[0], path=environ.get("PATH", os.defpath)) or ""
     return bool(found) and Path(found).parent == Path(sys.executable).parent
+
+
+def has_gunicorn_workers(role: Role) -> bool:
+    """The process itself is a Gunicorn's master, whichever: one of its children may be asked to finish."""
+    return role.role in ("web", "scheduler") if role.ours else _is_gunicorn(role.line.argv)
+
+
+def _is_gunicorn(words: Sequence[str]) -> bool:
+    program = words[0].rpartition("/")[2] if words else ""
+    return program == "gunicorn" or bool(_PYTHON.match(program) and tuple(words[1:3]) == ("-m", "gunicorn"))
 
 
 def python_module(role: Role, environ: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from whalefall.errors import ConfigError
-from whalefall.plan import Command, Dependency, Instance, Probe, RestartPolicy, StopPolicy
+from whalefall.plan import Command, Dependency, Instance, MemoryLimit, Probe, RestartPolicy, StopPolicy
 from whalefall.planner import addresses, applications, dev, nginx, privileges, roles
 from whalefall.planner.environment import Environment, is_set, plain, put
 from whalefall.planner.gunicorn import DUMP_SIGNAL, LIVE_PATH, READY_PATH
@@ -81,17 +81,25 @@ def instance(service: Service, number: int) -> tuple[Instance, Environment, tupl
         ready=_ready(service, number, plain(environment)),
         live=_live(service, number, plain(environment)),
         watchdog_s=_watchdog_s(service),
+        memory=_memory(service),
         start_timeout_s=options.start_timeout or START_TIMEOUT_S,
         restart=_restart(service),
         stop=_stop(service, side_by_side=side_by_side),
         replace="start_first" if side_by_side else "stop_first",
-        run_once=role.name == "release" if options.run_once is None else options.run_once,
+        run_once=runs_once(world, role.name),
+        log=options.log or "",
         # Beside the ledger, not in the run directory: it must stop a second whalefall on the same data.
         lock=str(world.data_dir / "scheduler.lock") if role.role == "scheduler" else "",
     )
     if world.request.development:
         made = dev.as_developed(made, attached=service.is_attached)
     return made, environment, notes
+
+
+def runs_once(world: World, name: str) -> bool:
+    """It shall end by itself, and others may wait until it has."""
+    said = world.options.of(name).run_once
+    return name == "release" if said is None else said
 
 
 def private_socket(role: Role) -> str:
@@ -129,8 +137,21 @@ def _restart(service: Service) -> RestartPolicy:
         early_window_s=options.early_window or default.early_window_s,
         crashes=options.crashes or default.crashes,
         window_s=options.crash_window or default.window_s,
-        on_give_up=options.on_give_up or ("degrade" if service.role.role == "scheduler" else "exit"),
+        on_give_up=_on_give_up(service),
     )
+
+
+def _on_give_up(service: Service) -> Literal["exit", "degrade", "stop"]:
+    options = service.world.options.of(service.role.name)
+    said, critical = options.on_give_up, options.critical
+    if said and critical is not None and critical != (said == "exit"):
+        where = service.world.options.where(service.role.name, "critical")
+        raise ConfigError(f'{where} = {str(critical).lower()} contradicts on_give_up = "{said}". Remove one of them.')
+    if said:
+        return said
+    if critical is None:
+        critical = service.role.role != "scheduler"
+    return "exit" if critical else "degrade"
 
 
 def _ready(service: Service, number: int, environ: Mapping[str, str]) -> Probe | None:
@@ -207,6 +228,19 @@ def _watchdog_s(service: Service) -> float | None:
         where = service.world.options.where(service.role.name, "watchdog")
         raise ConfigError(f"{where}: our own roles do not say WATCHDOG=1, they are asked by `live`. Remove it.")
     return watchdog_s
+
+
+def _memory(service: Service) -> MemoryLimit | None:
+    options = service.world.options.of(service.role.name)
+    if options.memory_limit is None:
+        return None
+    if runs_once(service.world, service.role.name):
+        where = service.world.options.where(service.role.name, "memory_limit")
+        raise ConfigError(
+            f"{where}: what runs once cannot be replaced while it works. Write limits = {{ as = BYTES }}."
+        )
+    each: Literal["worker", "tree"] = "worker" if roles.has_gunicorn_workers(service.role) else "tree"
+    return MemoryLimit(options.memory_limit, each)
 
 
 def _command(service: Service, argv: tuple[str, ...], environment: Environment) -> Command:

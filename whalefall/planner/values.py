@@ -171,12 +171,23 @@ def _limit(name: str, number: Any) -> int:
     return number
 
 
+def _bytes(value: Any) -> int:
+    number, unit = value, ""
+    if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,12})([KMG])", value)):
+        number, unit = int(found[1]), found[2]
+    if isinstance(number, bool) or not isinstance(number, int) or not _MEBI <= number * _UNITS[unit] <= _LIMIT_MAX:
+        raise ValueError('write a size of at least one megabyte, as in "300M", "2G" or as a number of bytes')
+    return number * _UNITS[unit]
+
+
 def _table(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("write it as tables, one per process type")  # noqa: TRY004 - see Kind.read
     return value
 
 
+_MEBI = 1_048_576
+_UNITS = {"": 1, "K": 1024, "M": _MEBI, "G": 1024 * _MEBI}
 _VISIBLE = {"type": "string", "pattern": r"\S"}
 _LIMIT_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 0, "maximum": _LIMIT_MAX}, {"const": "unlimited"}]}
 
@@ -199,6 +210,16 @@ SERVICES = Kind(
     _after,
     "list of services",
     {"type": "array", "items": {"type": "string", "pattern": r"^[^:]*(:(started|ready|finished)?)?$"}},
+)
+BYTES = Kind(
+    _bytes,
+    "size",
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": _MEBI, "maximum": _LIMIT_MAX},
+            {"type": "string", "pattern": "^[0-9]{1,12}[KMG]$"},
+        ]
+    },
 )
 VARIABLES = Kind(
     _environment,

@@ -29,8 +29,9 @@ from whalefall.supervisor.core.events import (
     SpawnHeld,
     StopRequested,
     TreeEmptied,
+    Weighed,
 )
-from whalefall.supervisor.edge import cgroup, children, clock, dossiers, guardian, listeners, locks, sink, trees
+from whalefall.supervisor.edge import cgroup, children, clock, dossiers, guardian, listeners, locks, memory, sink, trees
 from whalefall.supervisor.edge.dossiers import Dossiers
 from whalefall.supervisor.edge.groups import Groups
 from whalefall.supervisor.edge.output import Output
@@ -236,8 +237,8 @@ class Loop:
                     living = self.living[life]
                     address = probe.address or f"unix:{self._private_path(life, living.instance)}"
                     self.queue.extend(self.probes.ask(life, probe, address, living.instance.command))
-                case do.LookForStopped(life=life):
-                    self.queue.append(FoundStopped(life, self._stopped(life)))
+                case do.LookForStopped() | do.Weigh():
+                    self.queue.append(self._look(action))
                 case do.Continue(pids=pids):
                     trees.send(pids, signal.SIGCONT)
                 case do.DropProbe(life=life):
@@ -264,7 +265,7 @@ class Loop:
                 sockets.append(("probe", living.private.fileno()))
             # A session of its own keeps Ctrl-C from it, and job control never stops a reader from another session
             # (tty_check_change in the kernel): so an attached one needs nothing but the descriptors.
-            write = None if instance.attach else self.output.open(life, instance.name)
+            write = None if instance.attach else self.output.open(life, instance.name, instance.log)
             as_nginx = instance.sockets == "nginx"
             handed = Handed(
                 write,
@@ -331,9 +332,16 @@ class Loop:
             trees.send(trees.survivors(living.leader, leaders, self.probes.commands, grouped), number)
         self.trees_changed = True
 
-    def _stopped(self, life: str) -> frozenset[int]:
-        leader = self.living[life].leader
-        return frozenset() if leader is None else trees.stopped(trees.members(leader))
+    def _look(self, action: do.LookForStopped | do.Weigh) -> Event:
+        leader = self.living[action.life].leader
+        assert leader is not None  # noqa: S101 - only what lives is looked at
+        match action:
+            case do.LookForStopped(life=life):
+                return FoundStopped(life, trees.stopped(trees.members(leader)))
+            case do.Weigh(life=life, each="worker"):
+                return Weighed(life, memory.of_workers(leader))
+            case do.Weigh(life=life):
+                return Weighed(life, memory.of_tree(leader))
 
     def _signal_descendants(self, life: str, number: int) -> None:
         leader = self.living[life].leader

@@ -40,6 +40,10 @@ def test_a_circle_is_drawn() -> None:
         (Plan((_instance("a", listeners=("web",)),)), "a.1 wants listener 'web', which the Plan does not have"),
         (Plan((_instance("a", "b"),)), "a.1 waits for 'b', which is no service of this Plan"),
         (Plan((_instance("a", "a"),)), "in a circle: a → a"),
+        (
+            Plan((_instance("a"), Instance("b", 1, Command(("true",), "/"), after=(Dependency("a", "finished"),)))),
+            "b.1 waits until 'a' is finished, which never ends by itself",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_kept_is_refused(plan: Plan, sentence: str) -> None:

@@ -31,6 +31,9 @@ live_period = 3
 live_timeout = 0.5
 live_failures = 2
 watchdog = 30
+critical = false
+memory_limit = "300M"
+log = "raw"
 run_once = true
 instances = 4
 restart_first = 1
@@ -64,6 +67,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         live_timeout=0.5,
         live_failures=2,
         watchdog=30.0,
+        critical=False,
+        memory_limit=300 * 1024 * 1024,
+        log="raw",
         run_once=True,
         instances=4,
         restart_first=1.0,
@@ -118,6 +124,11 @@ VALUES = {
     "ready as no command": ("ready", [], "or a command as a list of words"),
     "ready as a command with a number": ("ready", ["sleep", 1], "or a command as a list of words"),
     "live by its own word": ("live", "notify", 'or "tcp", "none", or a command'),
+    "a size in another unit": ("memory_limit", "300 MB", 'as in "300M", "2G" or as a number of bytes'),
+    "a size below a megabyte": ("memory_limit", 1000, "at least one megabyte"),
+    "a size as a boolean": ("memory_limit", True, "write a size"),
+    "critical as a text": ("critical", "no", "write true or false"),
+    "an unknown format": ("log", "jsno", "did you mean 'json'?"),
     "a watchdog that never barks": ("watchdog", 0, "more than 0"),
     "after as a text": ("after", "web", "write a list of texts"),
     "after an unknown state": ("after", ["web:up"], "'web:up' ends with no known state"),

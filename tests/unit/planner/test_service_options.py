@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.planner.scene import Scene
 from whalefall.errors import ConfigError
-from whalefall.plan import Dependency, Instance, Probe
+from whalefall.plan import Dependency, Instance, MemoryLimit, Probe
 from whalefall.planner.options import SERVICE
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a service another user")
@@ -24,6 +24,9 @@ REACHES: dict[str, tuple[str, Callable[[Instance], object], object, object]] = {
     "live_timeout": ('live = "tcp"\nlive_timeout = 3', lambda i: i.live and i.live.timeout_s, 3.0, None),
     "live_failures": ('live = "tcp"\nlive_failures = 2', lambda i: i.live and i.live.failures, 2, None),
     "watchdog": ("watchdog = 30", lambda i: i.watchdog_s, 30.0, None),
+    "critical": ("critical = false", lambda i: i.restart.on_give_up, "degrade", "exit"),
+    "memory_limit": ('memory_limit = "2G"', lambda i: i.memory, MemoryLimit(2 * 1024**3, "tree"), None),
+    "log": ('log = "none"', lambda i: i.log, "none", ""),
     "after": ('after = ["web:started"]', lambda i: i.after, (Dependency("web", "started"),), ()),
     "run_once": ("run_once = true", lambda i: i.run_once, True, False),
     "stop_signal": ('stop_signal = "INT"', lambda i: i.stop.signal, "INT", "TERM"),
@@ -105,7 +108,31 @@ def test_our_own_roles_say_nothing_by_themselves(scene: Scene, line: str) -> Non
         scene.build()
 
 
+@pytest.mark.parametrize(
+    ("command", "each"),
+    [("whalefall web", "worker"), ("gunicorn a:b", "worker"), ("exec gunicorn a:b | cat", "tree"), ("sleep 1", "tree")],
+)
+def test_only_a_gunicorn_itself_has_workers_that_may_be_asked_to_go(scene: Scene, command: str, each: str) -> None:
+    scene.procfile(f"web: {command}\n").write("whalefall.toml", '[services.web]\nmemory_limit = "300M"\n')
+    scene.write("a.py", "")
+    memory = scene.instances()["web.1"].memory
+    assert memory is not None
+    assert memory.each == each
+
+
 REFUSED = {
+    "a wait for ever": (
+        "worker",
+        'after = ["web:finished"]',
+        r"^whalefall.toml: .*worker\] after: 'web' never finishes",
+    ),
+    "critical and not": (
+        "worker",
+        'critical = true\non_give_up = "stop"',
+        r'critical = true contradicts on_give_up = "s',
+    ),
+    "uncritical and exit": ("worker", 'critical = false\non_give_up = "exit"', r"critical = false contradicts"),
+    "a run once with a limit": ("worker", 'run_once = true\nmemory_limit = "1G"', r"memory_limit: what runs once"),
     "two schedulers": ("scheduler", "instances = 2", r"^whalefall.toml: \[services.scheduler\] instances: scheduler=2"),
     "times without a probe": ("worker", "live_period = 1", r"live_period: there is no liveness probe to time"),
     "a cap below the start": ("worker", "restart_first = 9\nrestart_max = 3", r"restart_max = 3 is less than .* 9"),
@@ -119,6 +146,15 @@ def test_a_contradiction_is_refused_by_its_key(scene: Scene, service: str, lines
     scene.write("whalefall.toml", f"[services.{service}]\n{lines}\n")
     with pytest.raises(ConfigError, match=sentence):
         scene.build()
+
+
+def test_what_runs_once_can_be_waited_for_and_a_release_that_stays_too(scene: Scene) -> None:
+    scene.procfile("release: sleep 1\nweb: sleep 1\nworker: sleep 1\n")
+    scene.write("whalefall.toml", '[services.web]\nrun_once = true\n[services.worker]\nafter = ["web:finished"]\n')
+    assert scene.instances()["worker.1"].after == (Dependency("web", "finished"),)
+    assert scene.instances()["web.1"].after == (Dependency("release", "finished"),)
+    scene.write("whalefall.toml", "[services.release]\nrun_once = false\n")
+    assert scene.instances()["web.1"].after == (Dependency("release", "ready"),)
 
 
 def test_our_own_roles_have_the_user_of_whalefall(scene: Scene) -> None:

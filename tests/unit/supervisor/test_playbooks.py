@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.playbook import Spawn, Start, at, order, play, says, service
-from whalefall.plan import Dependency, Plan, Probe, RestartPolicy, StopPolicy
+from whalefall.plan import Dependency, MemoryLimit, Plan, Probe, RestartPolicy, StopPolicy
 from whalefall.supervisor.core.actions import (
     AskProbe,
     Continue,
@@ -15,6 +15,7 @@ from whalefall.supervisor.core.actions import (
     Signal,
     SignalDescendants,
     SignalTree,
+    Weigh,
 )
 from whalefall.supervisor.core.engine import KILLED
 from whalefall.supervisor.core.events import (
@@ -34,6 +35,7 @@ from whalefall.supervisor.core.events import (
     SpawnHeld,
     StopRequested,
     TreeEmptied,
+    Weighed,
 )
 from whalefall.supervisor.core.handover import State
 
@@ -401,6 +403,78 @@ def test_the_word_of_a_service_counts_only_where_it_is_waited_for():
     conversation = play(service(ready=HTTP, watchdog_s=5)) >> Start() << Spawn("a.1#1") >> Spawned("a.1#1", 7)
     assert conversation << order(AskProbe) >> SaidReady("a.1#1")
     assert conversation.engine.slots["a.1"].state is State.STARTING
+
+
+MB = 1_048_576
+WORKERS = MemoryLimit(100 * MB, "worker", period_s=5, settle_s=30)
+TREE = MemoryLimit(100 * MB, "tree", period_s=5, settle_s=30)
+
+
+def weighed(conversation, moment, each="worker", **megabytes):
+    """It is looked at: `p70=99` is what pid 70 holds."""
+    sizes = {int(pid[1:]): size * MB for pid, size in megabytes.items()}
+    return conversation >> at(moment) << Weigh("a.1#1", each) >> Weighed("a.1#1", sizes)
+
+
+def settled(instance, each="worker"):
+    """Thirty seconds old, and looked at six times: what has just started may be large."""
+    conversation = running(instance)
+    for moment in (5, 10, 15, 20):
+        weighed(conversation, moment, each, p7=500, p70=500, p71=500)
+    return weighed(conversation, 25, each, p7=10, p70=10, p71=10)
+
+
+def test_the_fattest_worker_is_asked_to_finish_when_it_was_too_fat_twice():
+    conversation = weighed(settled(service(memory=WORKERS)), 30, p70=90, p71=101, p72=120)
+    weighed(conversation, 35, p70=130, p71=101, p72=120) << Signal("a.1#1", 72, "TERM")
+    assert conversation << says("a.1: worker 72 holds 120 MB of memory, more than its limit of 100 MB, and is asked to")
+    assert conversation.engine.slots["a.1"].restarts.total == 0
+
+
+def test_one_large_request_is_no_leak():
+    conversation = weighed(settled(service(memory=WORKERS)), 30, p70=90)
+    for moment in range(35, 100, 10):
+        weighed(weighed(conversation, moment, p70=500), moment + 5, p70=90)
+    assert conversation
+
+
+def test_no_second_worker_is_asked_before_the_first_is_gone_and_its_successor_has_settled():
+    conversation = weighed(settled(service(memory=WORKERS)), 30, p70=200, p71=150)
+    weighed(conversation, 35, p70=200, p71=150) << Signal("a.1#1", 70, "TERM")
+    for moment in range(40, 200, 5):  # it takes its time to finish
+        weighed(conversation, moment, p70=200, p71=150)
+    for moment in range(200, 230, 5):
+        weighed(conversation, moment, p71=150, p72=20)
+    assert weighed(conversation, 230, p71=150, p72=20) << Signal("a.1#1", 71, "TERM")
+
+
+def test_a_process_without_workers_is_replaced_like_on_a_reload():
+    conversation = weighed(settled(service(memory=TREE), "tree"), 30, "tree", p7=120)
+    weighed(conversation, 35, "tree", p7=120) << Signal("a.1#1", 7, "TERM")
+    conversation << says("a.1 holds 120 MB of memory, more than its limit of 100 MB, and is replaced")
+    conversation >> Exited(7, GOOD) << KillTree("a.1#1") >> TreeEmptied("a.1#1") << Forget("a.1#1") << Spawn("a.1#2")
+    assert conversation.engine.slots["a.1"].restarts.budget() == "crash 0 of 10 in 600 s"
+
+
+def test_a_fat_one_serves_on_until_its_successor_is_ready_and_when_there_is_none():
+    web = service(memory=TREE, ready=HTTP, replace="start_first")
+    conversation = play(web) >> Start() << Spawn("a.1#1") >> Spawned("a.1#1", 7) << order(AskProbe)
+    conversation >> ProbeSucceeded("a.1#1")
+    for moment in range(5, 30, 5):
+        weighed(conversation, moment, "tree", p7=120)
+    weighed(conversation, 30, "tree", p7=120) << Spawn("a.1#2") >> Spawned("a.1#2", 8) << order(AskProbe)
+    conversation >> Exited(8, BAD) << DropProbe("a.1#2") << KillTree("a.1#2") << says("a.1#1 goes on serving")
+    conversation >> TreeEmptied("a.1#2") << Forget("a.1#2")
+    for moment in range(35, 60, 5):  # it is given time, too
+        weighed(conversation, moment, "tree", p7=120)
+    weighed(conversation, 60, "tree", p7=120) << Spawn("a.1#3") >> Spawned("a.1#3", 9) << order(AskProbe)
+    assert conversation >> ProbeSucceeded("a.1#3") << Signal("a.1#1", 7, "TERM")
+
+
+def test_what_is_stopping_is_not_weighed_any_more():
+    conversation = running(service(memory=WORKERS, stop=StopPolicy(grace_s=60))) >> at(4) >> StopRequested("SIGTERM")
+    conversation << order(Signal) >> at(50) >> Weighed("a.1#1", {70: 500 * MB})
+    assert gone(conversation, "a.1#1", 7, GOOD) << Exit(0)
 
 
 def test_what_stays_stopped_for_a_whole_period_is_continued():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.playbook import service
 from tests.support.world import World
-from whalefall.plan import Dependency, Instance, Plan, Probe, RestartPolicy, StopPolicy
+from whalefall.plan import Dependency, Instance, MemoryLimit, Plan, Probe, RestartPolicy, StopPolicy
 
 READY = Probe("http", address="127.0.0.1:1", period_s=0.25, timeout_s=2)
 LIVE = Probe("http", address="127.0.0.1:1", period_s=10, timeout_s=2)
@@ -17,6 +17,7 @@ EXAMPLES = int(os.environ.get("WHALEFALL_HISTORIES", "10000"))
 
 def _web(**changes: object) -> Instance:
     options = {"ready": READY, "live": LIVE, "start_timeout_s": 10.0, "replace": "start_first"}
+    options["memory"] = MemoryLimit(100, "worker", period_s=30, settle_s=60)
     return service(
         "web", stop=StopPolicy(orphans="drain", grace_s=4, drain_s=120, dump_signal="USR2"), **{**options, **changes}
     )
@@ -24,7 +25,7 @@ def _web(**changes: object) -> Instance:
 
 def _scheduler(**changes: object) -> Instance:
     options = {"ready": READY, "live": LIVE, "start_timeout_s": 10.0, "restart": RestartPolicy(on_give_up="degrade")}
-    options["watchdog_s"] = 40.0
+    options |= {"watchdog_s": 40.0, "memory": MemoryLimit(300, "tree", period_s=40, settle_s=60)}
     return service("scheduler", lock="/scheduler.lock", **{**options, **changes})
 
 
@@ -39,7 +40,7 @@ AFTER_RELEASE = (Dependency("release", "finished"),)
 PLAN = Plan((_nginx(), _web(), _scheduler()), drain_delay_s=5)
 CHANGES = (
     Plan((_nginx(), _web(start_timeout_s=11.0), _scheduler())),
-    Plan((_nginx(), _web(), _scheduler(start_timeout_s=11.0))),
+    Plan((_nginx(), _web(memory=MemoryLimit(200, period_s=20)), _scheduler(start_timeout_s=11.0))),
     Plan((_web(), service("worker", watchdog_s=60))),
     Plan((_nginx(), _web(replace="stop_first"), _scheduler(), service("worker", 1), service("worker", 2))),
 )

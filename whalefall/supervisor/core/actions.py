@@ -17,7 +17,7 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """To the leader alone: it knows best how to pass it on (systemd's KillMode=mixed)."""
+    """To one process: the leader alone, who knows best how to pass it on (systemd's KillMode=mixed), or one worker."""
 
     life: str
     pid: int
@@ -76,6 +76,14 @@ class Continue:
 
 
 @dataclass(frozen=True, slots=True)
+class Weigh:
+    """Measure its memory; answers at once with Weighed."""
+
+    life: str
+    each: Literal["worker", "tree"]
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """The life is over: close and remove all that belonged to it."""
 
@@ -120,6 +128,7 @@ Action = (
     | DropProbe
     | LookForStopped
     | Continue
+    | Weigh
     | Forget
     | Report
     | KeepDossier

@@ -4,6 +4,7 @@ A *life* is one generation of one instance, named `web.1#3`. A spawn answers in 
 reaped: otherwise an exit could overtake its own `Spawned`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from whalefall.plan import Plan
@@ -92,6 +93,14 @@ class FoundStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class Weighed:
+    """The answer to Weigh: resident bytes by pid."""
+
+    life: str
+    sizes: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """`engine.next_deadline()` has come."""
 
@@ -138,6 +147,7 @@ Event = (
     | SaidReady
     | SaidAlive
     | FoundStopped
+    | Weighed
     | DeadlinePassed
     | StopRequested
     | InstanceStartRequested

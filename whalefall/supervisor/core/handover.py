@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from whalefall.plan import Instance
-from whalefall.supervisor.core.actions import Action, KeepDossier, Report
-from whalefall.supervisor.core.events import DeadlinePassed, Event, Exited
+from whalefall.supervisor.core.actions import Action, KeepDossier, Report, Signal
+from whalefall.supervisor.core.events import DeadlinePassed, Event, Exited, Weighed
 from whalefall.supervisor.core.lifecycle import Ending, Life, Phase
+from whalefall.supervisor.core.memory import Scales
 from whalefall.supervisor.core.restarts import Chance, Restarts
 
 
@@ -117,8 +118,11 @@ class Slot:
         self.restarts.forgive()
         if self.current is None:
             return self.start(now)
-        if instance.replace == "stop_first" or was.replace == "stop_first" or self.current.phase is not Phase.READY:
-            return self.current.stop(Ending.REQUESTED, now)
+        return self._renew(self.current, now, stop_first="stop_first" in (instance.replace, was.replace))
+
+    def _renew(self, current: Life, now: float, *, stop_first: bool) -> list[Action]:
+        if stop_first or current.phase is not Phase.READY:
+            return current.stop(Ending.REQUESTED, now)
         actions = self._drop_incoming(now)
         self.incoming = self._new_life(now)
         return actions + self.incoming.begin(now)
@@ -126,11 +130,33 @@ class Slot:
     # What happens to it.
 
     def step(self, event: Event, now: float) -> list[Action]:
+        if isinstance(event, Weighed):
+            return self._weighed(event, now)
         actions: list[Action] = []
         for life in list(self.lives()):
             if _concerns(event, life):
                 actions += life.step(event, now)
         return actions + self._settle(now)
+
+    def _weighed(self, event: Weighed, now: float) -> list[Action]:
+        """Too fat is no crash, so no budget knows of it; but `why` does. With a generation on its way nobody is."""
+        life = self.current
+        if life is None or life.id != event.life or life.scales is None or self.incoming is not None:
+            return []
+        pid, limit = life.scales.weighed(event.sizes, now), life.scales.limit
+        if pid is None:
+            return []
+        who = self.instance.name if pid == life.pid else f"{self.instance.name}: worker {pid}"
+        held = f"{_megabytes(event.sizes[pid])} of memory, more than its limit of {_megabytes(limit.bytes)}"
+        then = "is replaced" if pid == life.pid else "is asked to finish; its master replaces it"
+        told: list[Action] = [
+            self._dossier(life, f"{who} holds {held}", now, event.sizes[pid]),
+            Report(f"{who} holds {held}, and {then}", self.instance.name, "warning"),
+        ]
+        if pid != life.pid:
+            return [*told, Signal(life.id, pid, "TERM")]
+        life.scales = Scales.since(limit, now)  # it may have to serve on, when its successor does not become ready
+        return [*told, *self._renew(life, now, stop_first=self.instance.replace == "stop_first")]
 
     def _settle(self, now: float) -> list[Action]:
         """Draw the consequences of what the lives have become."""
@@ -153,7 +179,8 @@ class Slot:
         self.reason = f"generation {incoming.generation} {_how_it_ended(incoming)}"
         what = f"{incoming.id} {_how_it_ended(incoming)} before it was ready"
         text = f"{what}; {old} goes on serving"
-        return [self._dossier(incoming, what), Report(text, self.instance.name, "error", incoming.id, tail_lines=5)]
+        report = Report(text, self.instance.name, "error", incoming.id, tail_lines=5)
+        return [self._dossier(incoming, what, incoming.since), report]
 
     def _promote(self, incoming: Life, now: float) -> list[Action]:
         old, self.current = self.current, incoming
@@ -197,7 +224,7 @@ class Slot:
         ready_for_s = None if life.ready_at is None else life.since - life.ready_at
         delay = None if self.instance.run_once else self.restarts.crashed(now, ready_for_s, self.rng)
         what = f"{self.instance.name} {_how_it_ended(life)} {life.since - life.born:.1f} s after its start"
-        dossier = self._dossier(life, what)
+        dossier = self._dossier(life, what, life.since)
         if delay is None:
             return [dossier, *self._give_up(life, what, now)]
         when = "at once" if delay == 0 else f"in {delay:.1f} s"
@@ -208,16 +235,16 @@ class Slot:
         self._rest(State.BACKOFF, now, now + delay)
         return [dossier, report]
 
-    def _dossier(self, life: Life, what: str) -> KeepDossier:
+    def _dossier(self, life: Life, what: str, until: float, size: int = 0) -> KeepDossier:
         facts = {
             "generation": life.generation,
             "pid": life.pid,
             "exit": str(life.exit) if life.exit else "",
-            "ran_for_s": round(life.since - life.born, 3),
+            "ran_for_s": round(until - life.born, 3),
             "ready_after_s": None if life.ready_at is None else round(life.ready_at - life.born, 3),
             "last_probe": life.probe_said,
             "crashes": self.restarts.budget(),
-            "peak_memory_bytes": life.peak_bytes,
+            "peak_memory_bytes": max(life.peak_bytes, size),
         }
         return KeepDossier(life.id, self.instance.name, what, facts)
 
@@ -262,6 +289,10 @@ class Slot:
 def _concerns(event: Event, life: Life) -> bool:
     """Exits and deadlines are for every life to judge by itself; the rest names its life."""
     return isinstance(event, Exited | DeadlinePassed) or getattr(event, "life", None) == life.id
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_048_576:.0f} MB"
 
 
 def _how_it_ended(life: Life) -> str:

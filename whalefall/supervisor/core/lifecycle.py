@@ -26,6 +26,7 @@ from whalefall.supervisor.core.actions import (
     SignalDescendants,
     SignalTree,
     Spawn,
+    Weigh,
 )
 from whalefall.supervisor.core.events import (
     DeadlinePassed,
@@ -42,6 +43,7 @@ from whalefall.supervisor.core.events import (
     SpawnHeld,
     TreeEmptied,
 )
+from whalefall.supervisor.core.memory import Scales
 
 QUICK_S = 0.5  # between a program's own quick way out and ours
 
@@ -89,6 +91,7 @@ class Life:
     probe_at: float | None = None  # when to ask next, unless a question is out
     probe_until: float | None = None  # when the question that is out counts as failed
     watchdog_at: float | None = None  # when it must have said that it is alive
+    scales: Scales | None = None  # while it is ready and has a limit of memory
     probe_failures: int = 0
     probe_said: str = ""
     ending: Ending = Ending.ITSELF
@@ -151,7 +154,8 @@ class Life:
 
     def next_deadline(self) -> float | None:
         probe = self.probe_at if self.probe_until is None else self.probe_until
-        times = (self.deadline, probe, self.watchdog_at)
+        scales = None if self.scales is None else self.scales.look_at
+        times = (self.deadline, probe, self.watchdog_at, scales)
         return min((time for time in times if time is not None), default=None)
 
     def retire(self, now: float) -> list[Action]:
@@ -216,6 +220,7 @@ class Life:
         self.ready_at, self.probe_failures, self.probe_until = now, 0, None
         self._enter(Phase.READY, now, None)
         self.probe_at = None if self.instance.live is None else now + self.instance.live.period_s
+        self.scales = None if self.instance.memory is None else Scales.since(self.instance.memory, now)
         self._said_alive(now)
         return [Report(f"{self.instance.name} is ready {now - self.born:.1f} s after its start", self.instance.name)]
 
@@ -267,6 +272,7 @@ class Life:
 
     def _drop_probe(self) -> list[Action]:
         out, self.probe_at, self.probe_until, self.watchdog_at = self.probe_until, None, None, None
+        self.scales = None
         return [] if out is None else [DropProbe(self.id)]
 
     def _note_exit(self, exited: Exited) -> None:
@@ -296,6 +302,9 @@ class Life:
         if self.watchdog_at is not None and now >= self.watchdog_at:
             self.probe_said = f"no WATCHDOG=1 within {self.instance.watchdog_s:g} s"
             return self._hangs(f"no longer says that it is alive ({self.probe_said})", now)
+        if self.scales is not None and now >= self.scales.look_at:
+            self.scales.look_at = now + self.scales.limit.period_s
+            return [Weigh(self.id, self.scales.limit.each)]
         if self.deadline is not None and now >= self.deadline:
             return self._phase_lasted_too_long(now)
         if self.probe_until is None and self.probe_at is not None and now >= self.probe_at:

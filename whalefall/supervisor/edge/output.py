@@ -36,6 +36,7 @@ class Output:
     sink: Sink
     selector: selectors.BaseSelector
     format: Literal["text", "json", "raw"] = "text"
+    formats: dict[str, str] = field(default_factory=dict)  # by instance, where it has one of its own
     pipes: dict[str, _Pipe] = field(default_factory=dict)
     tails: dict[str, Tail] = field(default_factory=dict)
     prefixes: dict[str, bytes] = field(default_factory=dict)
@@ -53,10 +54,14 @@ class Output:
             self.prefixes[name] = f"\x1b[{number}m{text}\x1b[0m".encode() if colour else text.encode()
         self.prefixes[_OURSELVES] = f"{_OURSELVES:<{width}} | ".encode()
 
-    def open(self, life: str, name: str) -> int | None:
-        """The write end for a new life, to be closed after the spawn; None in `raw`: it inherits ours."""
+    def open(self, life: str, name: str, log: str = "") -> int | None:
+        """The write end for a new life, to be closed after the spawn; None in `raw`: it inherits ours.
+
+        `log` is its own format, "" for the one of all; `none` is remembered and written to its file, but not shown.
+        """
         self.tails.setdefault(name, Tail())
-        if self.format == "raw":
+        self.formats[name] = log or self.format
+        if self.formats[name] == "raw":
             return None
         read, write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(read, False)
@@ -123,18 +128,23 @@ class Output:
             return
         if life:
             self.tails[name].add(life, lines)
-        self.sink.put(self._dressed(name, lines), clock.now())
+        if dressed := self._dressed(name, lines):
+            self.sink.put(dressed, clock.now())
         if self.files is not None and (complaint := self.files.write(name, lines)):
             self.say(complaint)
         for follower in self.followers:
             follower.hear(name, lines)
 
     def _dressed(self, name: str, lines: bytes) -> bytes:
-        if self.format == "raw":
-            return lines
-        if self.format == "json":
-            return _as_json(name, lines)
-        return prefixed(lines, self.prefixes.get(name) or f"{name} | ".encode())
+        match self.formats.get(name, self.format):
+            case "raw":
+                return lines
+            case "json":
+                return _as_json(name, lines)
+            case "none":
+                return b""
+            case _:
+                return prefixed(lines, self.prefixes.get(name) or f"{name} | ".encode())
 
     def _watch(self, pipe: _Pipe) -> None:
         if not pipe.watched:
