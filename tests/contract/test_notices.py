@@ -107,6 +107,13 @@ def test_a_missed_instant_is_told_and_ends_with_a_good_run(ledger: Ledger, tenur
     assert looked(one) == [], "the ledger still has the rows of what was missed"
 
 
+def test_an_instant_in_whose_place_a_newer_one_ran_is_not_told(ledger: Ledger, tenure: Tenure) -> None:
+    began(ledger)
+    rewind(ledger, "import", timedelta(minutes=30))
+    assert ledger.record_fires(tenure, ledger.now(), 100)
+    assert looked(watch(ledger)) == []
+
+
 def test_without_a_leader_it_is_told_when_it_lasts(ledger: Ledger, tenure: Tenure) -> None:
     one = watch(ledger)
     assert looked(one) == []

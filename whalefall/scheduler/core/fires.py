@@ -17,6 +17,9 @@ DUE_MAX = 5_000  # instants of one job looked at in one turn: bounds the time of
 SINGLE_ROWS_MAX = 100  # newest skips that get a row each; older ones share one
 
 
+NEWER_RAN = "catch_up='last': a newer instant was due as well"  # as its job wishes: nothing is amiss
+
+
 @dataclass(frozen=True, slots=True)
 class Pause:
     """Who stopped the job, why, and until when (None: until somebody resumes it)."""
@@ -125,7 +128,7 @@ def _caught_up(due: Due, instants: Sequence[datetime], now: datetime) -> list[Pl
         if grace_s is not None and late_s > grace_s:
             rows.append(_late(instant, f"late by {late_s:.1f} s, the grace is {grace_s:g} s"))
         elif policies.catch_up == "last" and position > 0:
-            rows.append(_late(instant, "catch_up='last': a newer instant was due as well"))
+            rows.append(_late(instant, NEWER_RAN))
         elif policies.catch_up == "all" and position > policies.catch_up_limit:
             rows.append(_late(instant, f"more than {policies.catch_up_limit} instants were missed (catch_up_limit)"))
         else:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, case, func, or_, select
 
+from whalefall.scheduler.core.fires import NEWER_RAN
 from whalefall.scheduler.core.runs import UNHAPPY, RunState
 from whalefall.scheduler.ledger.dialects import chunks
 from whalefall.scheduler.ledger.schema import job, run
@@ -137,7 +138,10 @@ class UnhappyEnd:
 
 
 def unhappy_ends(connection: Connection, since: datetime, limit: int) -> list[UnhappyEnd]:
-    """What failed or was missed of the runs that were made after `since`, the newest first."""
+    """What failed or was missed of the runs that were made after `since`, the newest first.
+
+    An instant in whose place a newer one ran is not missed: that is what catch_up='last' is for.
+    """
     columns = run.c
     tail = (
         func.substr(columns.error, -_TAIL) if connection.dialect.name == "sqlite" else func.right(columns.error, _TAIL)
@@ -154,6 +158,7 @@ def unhappy_ends(connection: Connection, since: datetime, limit: int) -> list[Un
             tail,
         )
         .where(columns.state.in_([*UNHAPPY, RunState.SKIPPED_LATE]), columns.run_id >= _first_id(since))
+        .where(columns.reason != NEWER_RAN)
         .order_by(columns.run_id.desc())
         .limit(limit)
     )
