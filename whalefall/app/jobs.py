@@ -1,6 +1,7 @@
 """Built-in jobs: they do something real on any machine, so that the first five minutes show life."""
 
 import socket
+import threading
 from datetime import UTC, datetime, timedelta
 
 import psutil
@@ -11,8 +12,34 @@ from whalefall.app.store.engine import engine
 from whalefall.scheduler import builtin
 
 SAMPLES_KEPT = timedelta(days=7)
-psutil.cpu_percent(None)  # CPU use is a difference: the first look of a page counts from here
 _CPU_LOOK_S = 0.5  # CPU use is a difference; shorter looks are noise
+
+
+class HostCpu:
+    """Busy share of all cores since the last look of any thread; psutil remembers per thread, so a new one reads 0."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last, self._percent = self._read(), 0.0
+
+    def percent(self) -> float:
+        """Looks that follow one another too closely share their answer."""
+        with self._lock:
+            busy, total = self._read()
+            if total - self._last[1] >= _CPU_LOOK_S * (psutil.cpu_count() or 1) / 2:
+                self._percent = 100 * (busy - self._last[0]) / (total - self._last[1])
+                self._last = busy, total
+            return round(min(max(self._percent, 0.0), 100.0), 1)
+
+    @staticmethod
+    def _read() -> tuple[float, float]:
+        """Seconds of all cores together: busy, and in all."""
+        times = psutil.cpu_times()
+        total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)  # already in user
+        return total - times.idle - getattr(times, "iowait", 0.0), total
+
+
+_host_cpu = HostCpu()
 
 
 def declare(scheduler: Scheduler) -> None:
@@ -22,14 +49,14 @@ def declare(scheduler: Scheduler) -> None:
     builtin.register(scheduler)
 
 
-def look_at_host(cpu_look_s: float | None = None) -> samples.HostSample:
-    """The machine as it is now. CPU use is a difference: over `cpu_look_s`, or since the last look of this process."""
+def look_at_host() -> samples.HostSample:
+    """The machine as it is now; CPU use is that since the last look of this process."""
     memory = psutil.virtual_memory()
     disk = psutil.disk_usage("/")
     return samples.HostSample(
         at=datetime.now(UTC),
         load_1m=psutil.getloadavg()[0],
-        cpu_percent=psutil.cpu_percent(interval=cpu_look_s),
+        cpu_percent=_host_cpu.percent(),
         memory_used=memory.total - memory.available,
         memory_total=memory.total,
         disk_used=disk.used,
@@ -39,7 +66,7 @@ def look_at_host(cpu_look_s: float | None = None) -> samples.HostSample:
 
 def sample_host() -> None:
     """Writes the host's load, CPU, memory and disk into the database; the dashboard draws them."""
-    samples.write(engine(), socket.gethostname(), look_at_host(_CPU_LOOK_S))
+    samples.write(engine(), socket.gethostname(), look_at_host())
 
 
 def prune_samples() -> None:

@@ -170,6 +170,12 @@ def test_a_pause_cannot_end_in_the_past_or_at_no_known_instant(looking_admin, un
     assert "until" in answer.json["message"]
 
 
+def test_a_pause_has_one_end(looking_admin) -> None:
+    body = {"minutes": 5, "until": "2099-01-01T00:00:00+00:00"}
+    answer = looking_admin.post("/api/v1/scheduler/jobs/greet/actions/pause", json=body)
+    assert (answer.status_code, answer.json["message_code"]) == (400, "VALIDATION_ERROR")
+
+
 def test_a_run_can_be_started_looked_at_and_taken_back(admin) -> None:
     body = {"kwargs": {"name": "you"}, "reason": "to see"}
     started = admin.post("/api/v1/scheduler/jobs/greet/actions/run", json=body).json["data"]

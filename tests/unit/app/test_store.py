@@ -1,10 +1,13 @@
 """The app's tables: the migrations arrive where tables.py says, on the database that is really used."""
 
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 
+import psutil
 from sqlalchemy import event, inspect, update
 
-from whalefall.app.jobs import look_at_host, prune_samples, sample_host
+from whalefall.app.jobs import HostCpu, look_at_host, prune_samples, sample_host
 from whalefall.app.store import samples
 from whalefall.app.store.engine import engine
 from whalefall.app.store.tables import metadata
@@ -109,3 +112,16 @@ def test_what_needs_attention_is_found_wherever_it_is(app, admin) -> None:
     page = admin.get("/scheduler?q=sample").text
     assert "cannot be run: ModuleNotFoundError: x" in page
     assert "is overdue since" in page
+
+
+def test_the_hosts_cpu_is_the_same_for_every_thread_that_looks() -> None:
+    """psutil answers 0 to the first look of a thread, and Gunicorn's threads take turns."""
+    cpu = HostCpu()
+    end = time.process_time() + 2 * (psutil.cpu_count() or 1)
+    while time.process_time() < end and cpu.percent() == 0:
+        sum(range(10_000))  # keeps a core busy until there is something to tell
+    found: list[float] = []
+    thread = threading.Thread(target=lambda: found.append(cpu.percent()))
+    thread.start()
+    thread.join()
+    assert 0 < found[0] <= 100

@@ -127,6 +127,8 @@ def preview_fires(query: dict[str, Any], job_id: str) -> dict[str, Any]:
 def pause_job(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
     """Stops the job from firing, with a reason and, if wanted, an end."""
     until = wanted["until"]
+    if until is not None and wanted["minutes"] is not None:
+        raise Problem(400, "VALIDATION_ERROR", "until, minutes: these are two ends of one pause; send one of them.")
     if wanted["minutes"] is not None:
         until = datetime.now(UTC) + timedelta(minutes=wanted["minutes"])
     if until is not None and until <= datetime.now(UTC):

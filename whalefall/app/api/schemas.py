@@ -160,8 +160,8 @@ class TriggerEdit(Schema):
         required=True,
         validate=validate.Length(1, 200),
         metadata={
-            "description": "5 fields (minute hour day month weekday), 6 (second first) or 7 (year last); weekday 0 is "
-            "Monday, or mon to sun",
+            "description": "5 fields (minute hour day month weekday), 6 (second first) or 7 (year last); weekdays "
+            "mon to sun, or as numbers, 0 and 7 Sunday",
             "example": "30 2 * * *",
         },
     )

@@ -18,10 +18,15 @@ def schedule_words(job: JobView) -> str:
         return job.trigger_words or job.cron_expression or job.trigger_type
     if job.trigger_type == "interval":
         seconds = sum(float(job.trigger_args.get(name, 0)) * size for name, size in _UNITS.items())
-        return translate("every %(time)s", time=duration(seconds))
+        return translate("every %(time)s", time=_length(seconds))
     if job.trigger_type == "date":
         return translate("once")
     return _cron_words(job.trigger_args) or job.cron_expression or job.trigger_type
+
+
+def _length(seconds: float) -> str:
+    """A length that somebody chose, not measured: 2 s, not 2.0 s."""
+    return f"{seconds:g} {translate('s')}" if 1 <= seconds < 60 else duration(seconds)
 
 
 def _cron_words(fields: dict[str, str]) -> str:
@@ -48,13 +53,13 @@ def _within_a_day(second: str, minute: str, hour: str) -> str:
     for field, below, above, size in ((second, None, (minute, hour), 1), (minute, second, (hour,), 60)):
         if all(other == "*" for other in above) and below in (None, "0"):
             if found := _EVERY.match(field):
-                return translate("every %(time)s", time=duration(int(found[1]) * size))
+                return translate("every %(time)s", time=_length(int(found[1]) * size))
             if field == "*":
-                return translate("every %(time)s", time=duration(size))
+                return translate("every %(time)s", time=_length(size))
     if second != "0" or not _NUMBER.match(minute):
         return ""
     if hour == "*":
         return translate("hourly at :%(minute)s", minute=f"{int(minute):02}")
     if found := _EVERY.match(hour):
-        return translate("every %(time)s", time=duration(int(found[1]) * 3_600)) if minute == "0" else ""
+        return translate("every %(time)s", time=_length(int(found[1]) * 3_600)) if minute == "0" else ""
     return translate("daily at %(clock)s", clock=f"{int(hour):02}:{int(minute):02}") if _NUMBER.match(hour) else ""

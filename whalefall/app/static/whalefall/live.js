@@ -21,9 +21,20 @@ function full(moment, zone) {
 }
 let ahead = 0; // how far the server's clock is ahead of ours, so that countdowns end when the job fires
 
+const fireIn = new Map();
+function fire(moment, zone, now) {
+  const key = zone + (moment.getFullYear() === new Date(now).getFullYear() ? "" : "+year");
+  if (!fireIn.has(key)) fireIn.set(key, new Intl.DateTimeFormat(navigator.language, {
+    weekday: "short", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
+    ...(key.endsWith("+year") ? { year: "numeric" } : {}), hourCycle: "h23", timeZone: zone || undefined,
+  }));
+  return fireIn.get(key).format(moment);
+}
+
 function written(style, moment, zone, now) {
   const seconds = (moment - now) / 1000;
   if (style === "full") return full(moment, zone);
+  if (style === "fire") return fire(moment, zone, now);
   if (style === "hour") return hour.format(moment);
   if (style === "clock") return Math.abs(seconds) < 43200 ? clock.format(moment) : full(moment, zone);
   if (style === "countdown" && seconds >= 0) return countdown(seconds);
@@ -151,6 +162,9 @@ async function send(form, button) {
   const body = new URLSearchParams(new FormData(form));
   body.delete("csrf_token");
   body.delete("next");
+  for (const field of form.querySelectorAll("input[type=datetime-local]")) {
+    if (field.value) body.set(field.name, new Date(field.value).toISOString()); // typed on the visitor's own clock
+  }
   button?.setAttribute("disabled", "");
   try {
     const answer = await fetch(form.action, {
@@ -243,6 +257,8 @@ async function preview(form) {
 document.addEventListener("change", (event) => {
   if (event.target.form?.matches("[data-auto]")) event.target.form.requestSubmit();
 });
+
+document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // on a phone the tabs are wider than it
 
 writeTimes();
 setInterval(writeTimes, 1000);
