@@ -7,7 +7,7 @@ from flask.sessions import SecureCookieSessionInterface
 
 from whalefall import Scheduler
 from whalefall.app import access, first_start, headers, jobs, metrics, pages, sampler, state
-from whalefall.app.api import accounts, auth, document, errors, forms, health, processes, runs
+from whalefall.app.api import accounts, auth, document, errors, forms, health, notices, processes, runs
 from whalefall.app.proxies import BelievedHops
 from whalefall.app.secret import secret_key
 from whalefall.settings import Settings
@@ -59,7 +59,7 @@ def _install(app: Flask, settings: Settings, *, is_builtin: bool) -> None:
     headers.init_headers(app)
     access.init_login(app)
     api = document.Document(app)
-    for part in (health, runs, processes, auth, accounts):
+    for part in (health, runs, processes, auth, accounts, notices):
         api.register_blueprint(part.blueprint)
     document.serve(app, api)
     pages.register(app)

@@ -34,6 +34,8 @@ ADMIN_READS = {
     "/users",
     "/tokens",
     "/audit",
+    "/notices",
+    "/api/v1/notices",
     "/api/v1/users",
     "/api/v1/tokens",
     "/api/v1/audit",

@@ -19,6 +19,7 @@ PAGES = [
     "/scheduler",
     "/scheduler/timeline",
     "/runs",
+    "/notices",
     "/users",
     "/tokens",
     "/audit",

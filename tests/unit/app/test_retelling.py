@@ -13,6 +13,7 @@ from flask import Flask
 
 import whalefall
 from tests.unit.app.conftest import PASSWORD, Visitor
+from whalefall.app.notify import incidents
 from whalefall.app.retelling import _VALUE, retold, sentences
 
 ROOT = Path(whalefall.__file__).parent
@@ -68,6 +69,8 @@ ALSO_SAID = (
     "Only 'cron' triggers can be edited.",
     "web.1 restarts.",
     "web.1 is reloaded.",
+    *incidents.RECOVERED.values(),
+    *(incidents.FLAPPING, incidents.OVER_RATE, incidents.OLD, incidents.NOT_WANTED),
 )
 
 

@@ -13,6 +13,7 @@ from whalefall.scheduler.core.runs import RunState, Source
 ROOT = Path(whalefall.app.__file__).parent
 STATES = ["waiting", "starting", "ready", "stopping", "stopped", "backoff", "failed", "finished", "running"]
 SOURCES = ["code", "edited", "added", "broken", "retired"]
+NOTICES = ["missed", "slow", "recovered", "summary", "webhook", "mail", "pending", "suppressed", "sending", "sent"]
 WEEKDAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
@@ -25,7 +26,21 @@ def said() -> set[str]:
     for path in ROOT.rglob("*.py"):
         with path.open("rb") as file:
             found |= {item[1] for item in extract("python", file, keywords={"translate": None})}
-    variable = [*RunState, *Source, *STATES, *SOURCES, *ROLE_NAMES, *WEEKDAYS, "none", "ms", "s", "min", "h", "d"]
+    variable = [
+        *RunState,
+        *Source,
+        *STATES,
+        *SOURCES,
+        *ROLE_NAMES,
+        *WEEKDAYS,
+        *NOTICES,
+        "none",
+        "ms",
+        "s",
+        "min",
+        "h",
+        "d",
+    ]
     return found | {str(word).replace("_", " ") for word in variable}
 
 

@@ -25,14 +25,14 @@ from whalefall.app import access, headers
 from whalefall.app.api.errors import Problem, respond_to_http_error
 from whalefall.app.language import translate
 from whalefall.app.links import is_storable
-from whalefall.app.pages import accounts, assets, dashboard, entrance, job, runs, scheduler, show, timeline
+from whalefall.app.pages import accounts, assets, dashboard, entrance, job, notices, runs, scheduler, show, timeline
 from whalefall.app.retelling import retold
 from whalefall.app.roles import needed_by
 from whalefall.app.state import app_state
 from whalefall.errors import WhalefallError
 from whalefall.scheduler.errors import JobNotFound, RunNotFound
 
-_PARTS = (assets, entrance, dashboard, scheduler, timeline, job, runs, accounts)
+_PARTS = (assets, entrance, dashboard, scheduler, timeline, job, runs, accounts, notices)
 
 
 def register(app: Flask) -> None:
