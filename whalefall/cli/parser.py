@@ -29,7 +29,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = make_parser()
     arguments, rest = parser.parse_known_args(list(argv))
     if rest:
-        _command_parser(parser, arguments.command).error(f"unrecognized arguments: {' '.join(rest)}")
+        commands_of(parser)[arguments.command].error(f"unrecognized arguments: {' '.join(rest)}")
     return arguments
 
 
@@ -78,6 +78,9 @@ def make_parser() -> argparse.ArgumentParser:
     _jobs_and_ledger(add)
     notify = _control(add("notify", "notifications: send a test to everybody who would be told", "notify"))
     notify.add_argument("verb", choices=("test",), metavar="VERB", help="test")
+    completion = _control(add("completion", "print what completes commands and services in your shell", "completion"))
+    shells = ("bash", "zsh", "fish", "services")
+    completion.add_argument("shell", choices=shells, metavar="SHELL", help="bash, zsh or fish")
     users = _control(add("users", "who may log in: list, add, passwd, setup-link", "users"))
     users.add_argument("verb", choices=("list", "add", "passwd", "setup-link"), metavar="VERB", help="what to do")
     users.add_argument("name", nargs="?", default="", metavar="NAME", help="for add and passwd")
@@ -143,7 +146,12 @@ def _jobs_and_ledger(add: Callable[[str, str, str], argparse.ArgumentParser]) ->
 
 def command_names() -> list[str]:
     """In the order of the help."""
-    for action in make_parser()._actions:  # noqa: SLF001 - argparse has no public list of its commands
+    return list(commands_of(make_parser()))
+
+
+def commands_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    """The parser of each command."""
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public list of its commands
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             return list(action.choices)
     raise AssertionError("the parser has commands")
@@ -205,14 +213,6 @@ def _number(text: str, low: int, high: int, what: str) -> int:
     if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
         raise argparse.ArgumentTypeError(f"{text!r} is not {what}; write a whole number from {low} to {high}")
     return int(text)
-
-
-def _command_parser(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
-    for action in parser._actions:  # noqa: SLF001 - argparse has no public list of its commands
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            found: argparse.ArgumentParser = action.choices[command]
-            return found
-    return parser
 
 
 def _with_hint(message: str, parser: argparse.ArgumentParser) -> str:

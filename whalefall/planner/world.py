@@ -107,8 +107,8 @@ def look(request: Request) -> View:
 def survey(request: Request) -> World:
     """Raises ConfigError or UsageError with the first thing that is wrong."""
     view = look(request)
-    name, processes = _processes(request)
-    roles = [classify(process) for process in processes]
+    name, lines = processes(request)
+    roles = [classify(process) for process in lines]
     check_roles(roles)
     names = [role.name for role in roles]
     found = options.read(request.home)
@@ -132,7 +132,8 @@ def carried_procfile() -> Path:
     return inside if inside.exists() else folder.parent / "Procfile"
 
 
-def _processes(request: Request) -> tuple[str, list[procfile.Process]]:
+def processes(request: Request) -> tuple[str, list[procfile.Process]]:
+    """(the Procfile's name, what stands in it). Raises ConfigError."""
     if request.procfile:
         path = request.directory / request.procfile
         return str(request.procfile), procfile.parse(procfile.text(path), str(request.procfile))
