@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 DASHBOARD = DOCS / "grafana" / "whalefall.json"
 ALERTS = DOCS / "grafana" / "alerts.yml"
 RULE_TESTS = Path(__file__).with_name("alerts_test.yml")
-_COUNTERS = {"whalefall_http_requests", "whalefall_instance_restarts"}  # the format adds _total
+_COUNTERS = {"whalefall_http_requests", "whalefall_instance_restarts", "whalefall_notices"}  # the format adds _total
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_the_monitoring_page_names_the_metrics_that_there_are() -> None:
     page = (DOCS / "how-to" / "monitoring.md").read_text()
     listed = set(re.findall(r"^\| `(whalefall_\w+)` ", page, re.MULTILINE))
     source = re.sub(r"init_metrics|\"whalefall_(?:began|metrics)\"", "", Path(metrics.__file__).read_text())
-    made = set(re.findall(r"\"(whalefall_(?:http|up|info|instance|supervisor|scheduler|jobs?)\w*)\"", source))
+    made = set(re.findall(r"\"(whalefall_(?:http|up|info|instance|supervisor|scheduler|jobs?|notices)\w*)\"", source))
     assert listed == {f"{name}_total" if name in _COUNTERS else name for name in made}
     assert metrics_used() <= listed
 
