@@ -51,10 +51,13 @@ class Supervised:
         self.process: subprocess.Popen[bytes] | None = None
         self.environ: dict[str, str] = {}
 
-    def start(self, stdout: int | None = None, python_options: tuple[str, ...] = ()) -> "Supervised":
+    def start(
+        self, stdout: int | None = None, python_options: tuple[str, ...] = (), within: tuple[str, ...] = ()
+    ) -> "Supervised":
+        """`within` is a command in front of it, as `unshare …`; `pid` is then that command's."""
         file = self.directory / "plan.json"
         file.write_text(plan_to_json(self.plan))
-        command = [sys.executable, *python_options, "-m", "whalefall.supervisor", "--plan", str(file)]
+        command = [*within, sys.executable, *python_options, "-m", "whalefall.supervisor", "--plan", str(file)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environ}
         with self.log.open("ab") as log:
             out = log if stdout is None else stdout
