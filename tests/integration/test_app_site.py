@@ -32,6 +32,14 @@ def count(to: int = 3) -> None:
         current_run.progress(number / to, f"at {number}")
 
 
+@scheduler.task("cron", id="burn", hour=4, minute=5)
+def burn() -> None:
+    """Keeps a core busy until it is asked to stop."""
+    while True:
+        sum(range(100_000))
+        current_run.raise_if_cancelled()
+
+
 @app.get("/")
 def home() -> str:
     return "the application's own page"
@@ -170,6 +178,21 @@ def test_a_run_can_be_started_and_watched_to_its_end(admin: Browser) -> None:
     page = admin.ask("GET", f"/runs/{started['run_id']}").text
     assert "to see it" in page
     assert "admin" in page
+
+
+@pytest.mark.usefixtures("through_nginx")
+def test_pages_and_api_answer_while_a_job_burns_a_core(admin: Browser) -> None:
+    run_id = admin.ask("POST", "/api/v1/scheduler/jobs/burn/actions/run", json={}).json()["data"]["run_id"]
+    address = f"/api/v1/scheduler/runs/{run_id}"
+    wait_until(lambda: admin.ask("GET", address).json()["data"]["state"] == "running", "the job burns")
+    try:
+        for _ in range(10):
+            for path in ("/dashboard", "/scheduler", "/api/v1/scheduler/jobs", "/api/v1/health"):
+                assert admin.ask("GET", path).status_code == 200, path
+        assert admin.ask("GET", address).json()["data"]["state"] == "running"
+    finally:
+        assert admin.ask("POST", f"{address}/actions/cancel", json={}).status_code == 200
+    wait_until(lambda: admin.ask("GET", address).json()["data"]["state"] == "cancelled", "the job has stopped")
 
 
 def test_the_process_tree_has_states_memory_and_workers(site: Deployment, admin: Browser) -> None:

@@ -26,15 +26,15 @@ def lanes(admin: JobAdmin, start: datetime, span: timedelta) -> list[Lane]:
     """A lane for each job that fires within `span`, the soonest first."""
     with looking() as connection:
         ids = overview.soonest_ids(connection, start + span, JOBS_MAX)
-    found = (_lane(admin, job_id, start + span) for job_id in ids)
+    views = {view.id: view for view in admin.list_jobs(ids)} if ids else {}
+    found = (_lane(admin, views[job_id], start + span) for job_id in ids if job_id in views)
     return [lane for lane in found if lane and lane.fires]
 
 
-def _lane(admin: JobAdmin, job_id: str, end: datetime) -> Lane | None:
+def _lane(admin: JobAdmin, job: JobView, end: datetime) -> Lane | None:
     """None when the job was deleted or edited between the list and now."""
     try:
-        job = admin.get_job(job_id)
-        fires = admin.preview(job_id, None, FIRES_OF_JOB_MAX + 1) if job.next_run_time else []
+        fires = admin.preview(job.id, None, FIRES_OF_JOB_MAX + 1) if job.next_run_time else []
     except (JobNotFound, InvalidTrigger):
         return None
     within = [fire for fire in fires if fire < end]

@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from urllib.parse import quote
 
 import pytest
 
@@ -164,6 +165,32 @@ def test_nothing_that_is_stored_runs_in_a_browser(app, admin) -> None:
     assert "<script>alert" not in answer.text
     failed = admin.post("/login", data={"csrf_token": admin.token, "username": EVIL, "password": "x"})
     assert "<script>alert" not in failed.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/login?next={evil}",
+        "/runs?job_id={evil}",
+        "/runs?state={evil}&before={evil}",
+        "/scheduler/timeline?x={evil}",
+        "/audit?before={evil}",
+        "/processes/{evil}",
+        "/scheduler/jobs/{evil}",
+        "/runs/{evil}",
+        "/setup/{evil}",
+        "/{evil}",
+        "/api/v1/{evil}",
+        "/scheduler/jobs/greet/edit?cron_expression={evil}",
+    ],
+)
+def test_nothing_in_an_address_or_a_header_is_repeated_raw(looking_admin, path) -> None:
+    evil = quote(EVIL, safe="")
+    answer = looking_admin.get(path.format(evil=evil), headers={"User-Agent": EVIL, "Referer": EVIL})
+    assert "<script>alert" not in answer.text or answer.mimetype == "application/json"
+    assert "<img src=x" not in answer.text or answer.mimetype == "application/json"
+    assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_missing_page_says_so_in_the_sites_clothes(stranger, admin) -> None:

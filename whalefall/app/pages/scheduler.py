@@ -1,5 +1,6 @@
 """/scheduler: the strip, what needs attention, what runs now, and the jobs."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,8 +11,9 @@ from flask.typing import ResponseReturnValue
 
 from whalefall import scheduler
 from whalefall.app.pages.schedules import schedule_words
+from whalefall.app.remembering import Remembered
 from whalefall.app.roles import Role, needs
-from whalefall.app.store.engine import looking
+from whalefall.app.store.engine import engine, looking
 from whalefall.scheduler import JobAdmin, JobView, RunView
 from whalefall.scheduler.ledger import overview
 from whalefall.scheduler.ledger.overview import Result
@@ -95,7 +97,6 @@ def show_scheduler() -> ResponseReturnValue:
     with looking() as connection:
         troubled = overview.troubled_ids(connection, now - _OVERDUE, now - _FAILED_WITHIN, _ATTENTION_MAX)
         running = overview.running_ids(connection, _RUNNING_MAX)
-        today = overview.counts_since(connection, now.replace(hour=0, minute=0, second=0, microsecond=0))
     rows = _rows(jobs.jobs)
     known = {row.job.id: row for row in rows}
     active = [admin().get_run(run_id) for run_id in running]
@@ -108,7 +109,7 @@ def show_scheduler() -> ResponseReturnValue:
         rows=rows,
         attention=[item for row in known.values() for item in needs_attention(row)],
         running=active,
-        today=today,
+        today=_today(now),
         usual=usual,
         remaining={run.run_id: remaining_s(run, usual.get(run.job_id), now) for run in active},
         query=wanted,
@@ -117,6 +118,20 @@ def show_scheduler() -> ResponseReturnValue:
         count=jobs.count,
         schedule_words=schedule_words,
     )
+
+
+_counts: Remembered[Counter[str]] = Remembered()
+
+
+def _today(now: datetime) -> Counter[str]:
+    """Since midnight, UTC: has to look at every run of the day, which may be a million."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def count() -> Counter[str]:
+        with looking() as connection:
+            return overview.counts_since(connection, midnight)
+
+    return _counts.get((str(engine().url), midnight), count)
 
 
 def rows_of(job_ids: Sequence[str]) -> list[JobRow]:
