@@ -1,7 +1,9 @@
 """What a person does, in a real browser through the real Nginx."""
 
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import psutil
 import pytest
@@ -132,6 +134,43 @@ def test_a_dead_scheduler_is_seen_and_its_return_too(admin: Page, site: Deployme
     expect(admin.get_by_text("Ticking")).to_be_visible(timeout=60_000)
 
 
+def test_a_killed_scheduler_is_back_and_the_dashboard_tells_how_it_died(admin: Page, site: Deployment) -> None:
+    admin.goto("/dashboard")
+    row = admin.locator("#p-scheduler\\.1")
+    expect(row).to_contain_text("ready")
+    before = site.master("scheduler")
+    psutil.Process(before).kill()
+    expect(row).not_to_contain_text(f"pid {before}", timeout=30_000)  # without a reload of the page
+    expect(row).to_contain_text("SIGKILL")
+    expect(row).to_contain_text("ready", timeout=60_000)
+    expect(admin.get_by_text("was killed by signal 9").first).to_be_visible()
+    row.get_by_role("link", name="scheduler.1").click()
+    admin.locator("details summary").first.click()
+    expect(admin.locator("details").first).to_contain_text("gunicorn")
+
+
+def test_a_pause_can_end_at_a_moment_that_one_types(open_page: OpenPage) -> None:
+    page = log_in(open_page(timezone_id="Asia/Shanghai"))
+    page.goto("/scheduler/jobs/nightly_report")
+    page.get_by_role("link", name="Pause…").click()
+    until = datetime.now(ZoneInfo("Asia/Shanghai")).replace(second=0, microsecond=0) + timedelta(hours=3)
+    page.get_by_label("Or until").fill(until.strftime("%Y-%m-%dT%H:%M"))
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("'nightly_report' is paused.")).to_be_visible()
+    end = page.locator(".message.skip time")
+    assert datetime.fromisoformat(end.get_attribute("datetime")) == until
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_text("'nightly_report' fires again.")).to_be_visible()
+
+
+def test_after_the_logout_the_way_back_shows_nothing(admin: Page) -> None:
+    admin.goto("/users")
+    admin.get_by_role("button", name="Log out").click()
+    expect(admin.get_by_text("You are logged out.")).to_be_visible()
+    admin.go_back()
+    expect(admin.get_by_role("heading", name="Add a user")).to_have_count(0)
+
+
 def test_a_token_is_shown_once(admin: Page) -> None:
     admin.goto("/tokens")
     admin.get_by_label("What for").fill("deploy script")
@@ -185,10 +224,40 @@ def test_axe_finds_nothing(open_page: OpenPage, colours: str) -> None:
     page.goto("/login")
     complaints = _complaints(page)
     log_in(page)
-    for path in PATHS:
+    run = page.request.get("/api/v1/scheduler/runs?state=failed&limit=1").json()["data"][0]["run_id"]
+    for path in [*PATHS, f"/runs/{run}"]:
         page.goto(path)
         complaints += _complaints(page)
     assert complaints == []
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+def test_the_way_in_for_the_first_administrator(open_page: OpenPage, locale: str, tmp_path: Path) -> None:
+    """A site of its own, with nobody in it: the link that the first start prints, its slip, its end; axe looks on."""
+    site = Deployment(tmp_path)
+    with site.start():
+        link = re.findall(r"http://\S+/setup/\S+", site.until_ready().output())[0]
+        page = open_page(locale=locale, may_complain="status of 40")
+        page.goto(site.url("/login"))
+        complaints = _complaints(page)
+        page.goto(link)
+        complaints += _complaints(page)
+        page.locator("[name=password]").fill("a long enough password")
+        page.locator("[name=repeat]").fill("another one")
+        page.locator("main button").click()
+        expect(page.get_by_role("alert")).to_have_text(
+            "两次输入的密码不一致。" if "zh" in locale else "The two passwords differ."
+        )
+        page.locator("[name=password]").fill("a long enough password")
+        page.locator("[name=repeat]").fill("a long enough password")
+        page.locator("main button").click()
+        page.wait_for_url("**/dashboard")
+        expect(page.get_by_role("link", name="admin", exact=True)).to_be_visible()
+        page.goto(link)
+        expect(page.locator("h1")).to_have_text("此链接无效" if "zh" in locale else "This link does not work")
+        page.goto(site.url("/nothing"))
+        complaints += _complaints(page)
+        assert complaints == []
 
 
 def _complaints(page: Page) -> list[str]:
@@ -218,9 +287,28 @@ def test_chinese_is_spoken_to_those_who_ask_for_it(open_page: OpenPage) -> None:
     picture(page, "scheduler-zh")
 
 
+def test_what_the_api_says_is_chinese_too(open_page: OpenPage) -> None:
+    page = log_in(open_page(locale="zh-CN", may_complain="status of 400"))
+    page.goto("/scheduler")
+    row = page.locator("#j-nightly_report")
+    row.locator("a[data-dialog]", has_text="编辑").click()
+    page.locator("[name=cron_expression]").fill("15 66 * * *")
+    expect(page.locator("#preview .message.bad")).to_contain_text("取值为 0 到 23")
+    page.get_by_role("button", name="保存").click()
+    expect(page.get_by_role("alert")).to_contain_text("取值为 0 到 23")
+    page.keyboard.press("Escape")
+    row.locator("a[data-dialog]", has_text="暂停").click()
+    page.get_by_role("dialog").get_by_role("button", name="暂停").click()
+    expect(page.get_by_text("“nightly_report”已暂停。")).to_be_visible()
+    row.get_by_role("button", name="恢复").click()
+    expect(page.get_by_text("“nightly_report”已恢复触发。")).to_be_visible()
+    expect(page.locator("#j-sync_stock td[data-label=下次] time")).to_have_text(re.compile(r"^\d+ 秒$"))
+    assert not re.search(r"\b(ago|sec|min)\b", page.locator("main").inner_text())
+
+
 def test_the_dashboard_is_worth_a_picture(open_page: OpenPage) -> None:
     for colours in ("light", "dark"):
         page = log_in(open_page(color_scheme=colours))
         expect(page.get_by_text("All well")).to_be_visible()
         expect(page.get_by_role("row", name="scheduler.1")).to_contain_text("ready")
-        picture(page, f"dashboard-{colours}")
+        picture(page, "dashboard" if colours == "light" else "dashboard-dark")
