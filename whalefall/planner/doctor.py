@@ -32,7 +32,7 @@ def _own_schedulers(world: World, spec: str) -> Iterator[str]:
         home = world.request.home.absolute()
         where = file.relative_to(home) if file.is_relative_to(home) else file
         yield (
-            f"{where}:{each['line']} starts {each['what']} when the application is imported: every web worker would run "
+            f"{where}:{each['line']} starts {each['what']} when the application is imported: each web worker would run "
             f"its jobs. {_way_out(each['what'])} See {HOW_TO_MOVE}."
         )
 
@@ -44,7 +44,7 @@ def _way_out(what: str) -> str:
 
 
 def _import(world: World, spec: str) -> dict[str, Any]:
-    """What planner/imported.py tells. The application may do anything: it has a limit, and a directory to throw away."""
+    """What planner/imported.py tells. The application may do anything: it has a limit, and a directory of its own."""
     with tempfile.TemporaryDirectory(prefix="whalefall-check-") as scratch:
         own = {"ENABLE_SCHEDULER": "false", "DATA_DIR": scratch, "RUN_DIR": scratch, "PYTHONDONTWRITEBYTECODE": "1"}
         try:
