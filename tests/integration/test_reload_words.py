@@ -1,5 +1,6 @@
 """What `whalefall reload` says to a person when there is nothing to do, something, or something that cannot be done."""
 
+import json
 from pathlib import Path
 
 from tests.support.deployment import Deployment
@@ -32,6 +33,11 @@ def test_reload_tells_what_it_changed_what_not_and_what_it_cannot(tmp_path: Path
         (tmp_path / "Procfile").write_text("payments: sleep 2000\nweb: python -m whalefall web\n")
         assert deployment.whalefall("reload").stdout == "reloaded: payments.1\n"
         assert deployment.whalefall("reload", "payments").stdout.startswith("payments.1 reloaded (pid ")
+        refused = deployment.whalefall("scale", "paymets=2")
+        assert refused.stderr == (
+            "whalefall: nothing is changed: -c paymets=2: the Procfile has no 'paymets'. Did you mean 'payments'?\n"
+        )
+        assert json.loads(deployment.whalefall("logs", "web", "-n", "1", "--json").stdout)["name"] == "web.1"
         assert deployment.whalefall("scale", "payments=1").stdout == "nothing to do: so many run already\n"
         assert deployment.whalefall("scale", "payments=2").stdout == "scaled: payments.2\n"
         assert deployment.master("web") == pid

@@ -5,7 +5,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,15 @@ def logs(arguments: argparse.Namespace) -> int:
     """Lines as the supervisor remembers them; with --follow for ever."""
     request = Request("logs", arguments.service, arguments.follow, arguments.lines)
     where = run_dir(arguments)
-    if not arguments.follow:
-        for name, text in ask(where, request)["lines"]:
-            print(f"{name} | {text}")
-        return 0
-    for line in stream(where, request):
-        print(f"{line['name']} | {line['text']}", flush=True)
+    for line in stream(where, request) if arguments.follow else _remembered(where, request):
+        text = json.dumps(line, ensure_ascii=False) if arguments.json else f"{line['name']} | {line['text']}"
+        print(text, flush=arguments.follow)
     return 0
+
+
+def _remembered(where: Path, request: Request) -> Iterator[Row]:
+    for name, text in ask(where, request)["lines"]:
+        yield {"name": name, "text": text}
 
 
 def start(arguments: argparse.Namespace) -> int:
@@ -65,6 +67,11 @@ def restart(arguments: argparse.Namespace) -> int:
 
 def _replace(arguments: argparse.Namespace, word: str) -> int:
     def done(row: Row, before: int) -> bool:
+        if row["state"] == "ready" and row["generation"] == before and not row.get("replacing"):
+            raise ControlError(  # the request is worked off before the next question: the new one has come and gone
+                f"{row['name']} is not {word}: {row['reason'] or 'the new generation was not ready'}; the old one goes "
+                f"on serving. See: whalefall why {row['name']}"
+            )
         return row["state"] in ("ready", "finished") and row["generation"] > before and not row.get("replacing")
 
     return _act(arguments, "restart", done, word)

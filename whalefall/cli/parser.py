@@ -94,6 +94,7 @@ def _talking(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
     logs = _control(add("logs", "the last lines of each process", "control"))
     logs.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
     logs.add_argument("-n", "--lines", type=_lines, default=100, metavar="N", help="how many lines (default 100)")
+    logs.add_argument("--json", action="store_true", help="one JSON object a line")
     logs.add_argument("service", nargs="?", default="", metavar="SERVICE", help="a service or an instance (web, web.1)")
     for name, purpose, many in (
         ("start", "start a service that is stopped, failed or waiting", ""),

@@ -23,6 +23,7 @@ PLANNER_TIMEOUT_S = 60.0
 _PLAN_BYTES_MAX = 67_108_864  # a thousand instances with a large environment each
 _CHUNK_BYTES = 65_536
 _COMPLAINT_SHOWN = 2_000  # characters
+_ITS_SENTENCE = "whalefall: "  # how the front door begins an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,9 @@ class Reload(AfterTurn):
             self._apply()
         else:
             complaint = " ".join(self.printed.decode(errors="replace").split())
-            self._refuse(f"the planner {exited.status}: {complaint[:_COMPLAINT_SHOWN]}")
+            told = complaint.startswith(_ITS_SENTENCE)  # it says itself what is wrong; how it ended tells nobody more
+            reason = complaint.removeprefix(_ITS_SENTENCE) if told else f"the planner {exited.status}: {complaint}"
+            self._refuse(reason[:_COMPLAINT_SHOWN])
 
     def _start(self) -> None:
         if self.plan.replan is None:
