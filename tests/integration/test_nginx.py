@@ -398,12 +398,21 @@ def test_other_idempotent_methods_are_asked_again(start: StartFront, web: Upstre
     assert len(web.seen) == 2
 
 
-def test_a_get_that_met_a_503_is_asked_again_and_a_post_is_not(start: StartFront, web: Upstream) -> None:
+def test_a_get_that_met_a_502_is_asked_again_and_a_post_is_not(start: StartFront, web: Upstream) -> None:
     front = start()
-    busy = iter([503, 200, 503, 200])
+    busy = iter([502, 200, 502, 200])
     web.answer = lambda request: reply(request, next(busy), b"{}")
     assert front.ask("/x").status == 200
-    assert front.ask("/x", "POST", body=b"{}").status == 503
+    assert front.ask("/x", "POST", body=b"{}").status == 502
+
+
+def test_an_applications_own_503_passes_and_is_asked_once(start: StartFront, web: Upstream) -> None:
+    """It says that it has too much to do already, or that its database is away."""
+    front = start()
+    web.answer = lambda request: reply(request, 503, b"busy")
+    answer = front.ask("/x")
+    assert (answer.status, answer.body) == (503, b"busy")
+    assert len(web.seen) == 1
 
 
 def test_a_worker_that_died_is_not_shunned(start: StartFront, web: Upstream) -> None:
