@@ -21,6 +21,7 @@ from whalefall.errors import ConfigError
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
 _PORT_MAX = 65_535
+_DIGITS_MAX = 20  # more is no number of anything here, and Python refuses thousands of them in words of its own
 _MAIL_ADDRESS = re.compile(r"[!-~]+@[A-Za-z0-9.\[\]:_-]+")
 NOTICE_EVENTS = ("failed", "missed", "slow", "recovered")
 
@@ -36,7 +37,9 @@ def _boolean(text: str) -> bool:
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not text.strip().isascii() or not text.strip().isdigit() or not low <= int(text) <= high:
+        digits = text.strip()
+        good = digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX
+        if not good or not low <= int(digits) <= high:
             raise ValueError(f"write a whole number from {low} to {high}")
         return int(text)
 
@@ -57,7 +60,7 @@ def parse_address(text: str) -> str:
     if text.startswith("unix:/"):
         return text
     host, _, port = text.rpartition(":")
-    if host and port.isdigit() and 0 < int(port) <= _PORT_MAX:
+    if host and port.isascii() and port.isdigit() and len(port) <= _DIGITS_MAX and 0 < int(port) <= _PORT_MAX:
         return text
     raise ValueError("write host:port, [v6]:port or unix:/absolute/path")
 

@@ -73,8 +73,10 @@ class DevWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
 
     def run(self) -> None:
         """With FLASK_DEBUG an error in a request is a page with its traceback, as under `flask run --debug`."""
-        if os.environ.get("FLASK_DEBUG", "").lower() not in ("", "0", "false", "no"):  # Flask's own reading of it
-            from werkzeug.debug import DebuggedApplication  # noqa: PLC0415 - not before the application's own imports
+        from flask.helpers import get_debug_flag  # noqa: PLC0415 - not before the application's own imports
+
+        if get_debug_flag():
+            from werkzeug.debug import DebuggedApplication  # noqa: PLC0415 - likewise
 
             # evalex=False: the console in that page runs code for whoever opens it. `--attach` is the debugger here.
             self.wsgi = DebuggedApplication(self.wsgi, evalex=False)
