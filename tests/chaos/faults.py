@@ -252,7 +252,9 @@ class Faults:
         pid, was, said = self.deployment.master("web"), self._served(), self._said("goes on serving")
         self._write_app(self._good_app() + "\nraise RuntimeError('this release is broken')\n")
         try:
-            self._ask("restart", "web")
+            answer = self.deployment.whalefall("reload", "web")
+            assert answer.returncode != 0, answer
+            assert "the old one goes on serving" in answer.stderr, answer
             wait_until(lambda: self._said("goes on serving") > said, "it is rolled back", 60, self.deployment.story)
         finally:
             self._write_app(self._good_app())
