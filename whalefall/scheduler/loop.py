@@ -116,34 +116,39 @@ class Loop:
             self._reconcile()
             self._term_seen = tenure.term
             self._swept_s = 0.0  # whom we succeed may have left something
-        self._sweep_if_due(tenure)
         peek = self._ledger.peek(self._holder)
         if peek.cancels and self._keeper is not None:
             self._keeper.look_now()
-        recorded = self._record(tenure, peek)
-        started = self._start_waiting(tenure) if peek.waiting or recorded else 0
+        recorded, waiting = self._record(tenure, peek)
+        started = self._start_waiting(tenure) if peek.waiting or waiting else 0
         self._first_turn.set()
-        return 0.0 if recorded or started else self._until_next(peek)
+        # Last, so that it delays no fire; whatever took time here, the look before it is old.
+        swept = self._sweep_if_due(tenure)
+        return 0.0 if recorded or started or swept else self._until_next(peek)
 
-    def _record(self, tenure: Tenure, peek: Peek) -> int:
+    def _record(self, tenure: Tenure, peek: Peek) -> tuple[int, bool]:
+        """How many jobs' instants were recorded, and whether some of their runs are still to be started."""
         if peek.next_fire_at is None or peek.next_fire_at > peek.now:
-            return 0
-        recorded = 0
-        for _ in range(_BATCHES_MAX):  # first all on record, then the first start
-            jobs = self._ledger.record_fires(tenure, peek.now, self._tuning.batch).jobs
-            recorded += jobs
-            if jobs < self._tuning.batch:
+            return 0, False
+        fired, claimed = self._ledger.fire(tenure, peek.now, self._tuning.batch, self._free(), self._tuning.run_lease_s)
+        for one in claimed:
+            self._executors[one.run.executor].start(one)
+        recorded, queued = fired.jobs, fired.queued
+        for _ in range(_BATCHES_MAX - 1):  # first all on record, then the first start
+            if fired.jobs < self._tuning.batch:
                 break
-        return recorded
+            fired = self._ledger.record_fires(tenure, peek.now, self._tuning.batch)
+            recorded, queued = recorded + fired.jobs, queued + fired.queued
+        return recorded, queued > len(claimed)
+
+    def _free(self) -> dict[str, int]:
+        return {name: min(executor.free(), self._tuning.batch) for name, executor in self._executors.items()}
 
     def _start_waiting(self, tenure: Tenure) -> int:
         started = 0
-        for name, executor in self._executors.items():
-            free = min(executor.free(), self._tuning.batch)
-            if free <= 0:
-                continue
-            for claimed in self._ledger.claim(tenure, name, free, self._tuning.run_lease_s):
-                executor.start(claimed)
+        for name, free in self._free().items():
+            for claimed in self._ledger.claim(tenure, name, free, self._tuning.run_lease_s) if free > 0 else ():
+                self._executors[name].start(claimed)
                 started += 1
         for courier in self._couriers:
             started += self._send(tenure, courier)
@@ -162,15 +167,16 @@ class Loop:
                 sent += 1
         return sent
 
-    def _sweep_if_due(self, tenure: Tenure | None) -> None:
-        """A standby settles, too: what was left on its host nobody else can see."""
+    def _sweep_if_due(self, tenure: Tenure | None) -> bool:
+        """True if it was. A standby settles, too: what was left on its host nobody else can see."""
         if elapsed_s() - self._swept_s < self._tuning.sweep_every_s:
-            return
+            return False
         dead = self._settle()
         # Nobody who died since: of those it is not settled what they had begun.
         for run_id, state in self._ledger.sweep(tenure, dead.__contains__) if tenure is not None else ():
             _log.warning("run %s lost its runner; it is %s now", run_id, state)
         self._swept_s = elapsed_s()
+        return True
 
     def _until_next(self, peek: Peek) -> float:
         deadlines = [moment for moment in (peek.next_fire_at, peek.next_start_at) if moment is not None]

@@ -164,6 +164,26 @@ class Ledger:
         self._reached("fire.committed")
         return fired
 
+    def fire(
+        self, tenure: Tenure, now: datetime, limit: int, free: Mapping[str, int], lease_s: float
+    ) -> tuple[fires.Fired, list[ClaimedRun]]:
+        """Records and, where that was all that is due, claims in the same transaction: one commit for a fire, not two.
+
+        `free`: how many runs each executor could start. Nothing starts before the commit.
+        """
+        claimed: list[ClaimedRun] = []
+        with self.writing() as connection:
+            fired = fires.record(connection, tenure, now, limit, self._reached)
+            if fired.queued and fired.jobs < limit:
+                for executor, number in free.items():
+                    claimed += runs.claim(connection, tenure, executor, number, lease_s) if number > 0 else []
+            if claimed:
+                self._reached("claim.written")
+        self._reached("fire.committed")
+        if claimed:
+            self._reached("claim.committed")
+        return fired, claimed
+
     def claim(self, tenure: Tenure, executor: str, limit: int, lease_s: float) -> list[ClaimedRun]:
         with self.writing() as connection:
             claimed = runs.claim(connection, tenure, executor, limit, lease_s)
@@ -232,6 +252,21 @@ class Ledger:
         with self.writing() as connection:
             return runs.hand_back(connection, holder, run_ids, why)
 
+    def cut_off(self, holder: str, run_ids: Sequence[str], why: str) -> list[tuple[str, RunState]]:
+        with self.writing() as connection:
+            return runs.cut_off(connection, holder, run_ids, why)
+
+    def tell_what_was_cut_off(self, actor: str) -> dict[str, str]:
+        with self.writing() as connection:
+            return runs.tell_what_was_cut_off(connection, actor)
+
+    @contextmanager
+    def writing_for_a_job(self, idle_s: float) -> Iterator[Connection]:
+        """A job's own transaction, in which its run ends too."""
+        with self.writing() as connection:
+            runs.take_time(connection, idle_s)
+            yield connection
+
     # People
 
     def jobs(self, job_ids: Sequence[str] | None = None) -> list[JobRecord]:
@@ -252,21 +287,6 @@ class Ledger:
         """Stores an override, or removes it (None). Raises JobNotFound, JobConflict."""
         with self.writing() as connection:
             old = _found(jobs.hold(connection, job_id), job_id)
-    def cut_off(self, holder: str, run_ids: Sequence[str], why: str) -> list[tuple[str, RunState]]:
-        with self.writing() as connection:
-            return runs.cut_off(connection, holder, run_ids, why)
-
-    def tell_what_was_cut_off(self, actor: str) -> dict[str, str]:
-        with self.writing() as connection:
-            return runs.tell_what_was_cut_off(connection, actor)
-
-    @contextmanager
-    def writing_for_a_job(self, idle_s: float) -> Iterator[Connection]:
-        """A job's own transaction, in which its run ends too."""
-        with self.writing() as connection:
-            runs.take_time(connection, idle_s)
-            yield connection
-
             if version is not None and version != old.version:
                 raise JobConflict(f"Job {job_id!r} was changed by somebody else meanwhile; look at it again.")
             if not old.fires:
@@ -508,6 +528,7 @@ _EXPLANATIONS = (
     ("disk image is malformed", "the SQLite file is damaged: restore it from a backup"),
     ("read-only transaction", "the PostgreSQL server is in recovery or read-only; the scheduler needs the primary"),
     ("recovery", "the PostgreSQL server is starting up or in recovery"),
+    ("deadlock detected", "two transactions waited for each other, and this one was given up: it is tried again"),
     ("lock timeout", "somebody holds a lock in PostgreSQL for longer than 5 s"),
 )
 
@@ -518,4 +539,3 @@ def _explain(text: str) -> str:
         if sign in text:
             return f"The ledger's database refuses: {meaning} ({first})."
     return f"The ledger's database does not answer: {first}."
-    ("deadlock detected", "two transactions waited for each other, and this one was given up: it is tried again"),
