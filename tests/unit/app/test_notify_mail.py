@@ -36,7 +36,7 @@ def test_a_mail_is_plain_and_can_be_filtered() -> None:
         receipt = mail(f"smtp://localhost:{port}").send(MESSAGE)
     assert receipt.sent, receipt
     [letter] = letters.got
-    assert letter["Subject"] == "[whalefall] failed: import_orders"
+    assert letter["Subject"] == "[whalefall] failed: import_orders on site.example"
     assert letter["To"] == "oncall@example.com, lead@example.com"
     assert letter["Auto-Submitted"] == "auto-generated"
     assert (letter["X-Whalefall-Event"], letter["X-Whalefall-Job"]) == ("failed", "import_orders")
@@ -67,7 +67,10 @@ def test_no_name_of_a_job_becomes_a_header() -> None:
     [letter] = letters.got
     assert letter["Bcc"] is None
     [subject] = letter.get_all("Subject")
-    assert " ".join(subject.split()) == "[whalefall] failed: x Bcc: victim@example.com Subject: free ☃ orders"
+    assert (
+        " ".join(subject.split())
+        == "[whalefall] failed: x Bcc: victim@example.com Subject: free ☃ orders on site.example"
+    )
     assert " ".join(letter["X-Whalefall-Job"].split()) == "x Bcc: victim@example.com Subject: free ☃ orders"
 
 

@@ -38,7 +38,7 @@ def test_what_is_posted_is_signed_as_standard_webhooks_has_it() -> None:
     document = Verifier(SECRET).verify(body, headers)
     assert document["type"] == "whalefall.failed"
     assert document["data"]["job"] == MESSAGE.job
-    assert document["text"].startswith("failed: importé\nIts run ended")
+    assert document["text"].startswith("failed: importé on site.example\nIts run ended")
     assert headers["content-type"] == "application/json"
     with pytest.raises(WebhookVerificationError):
         Verifier(SECRET).verify(body.replace(b"failed", b"passed"), headers)

@@ -95,7 +95,8 @@ class Crew:
 
     def _tell(self, told: Sequence[Notice]) -> None:
         for notice in told:
-            _log.warning("%s: %s", headline(notice.event, notice.subject), notice.text)
+            level = logging.INFO if notice.event == "recovered" else logging.WARNING
+            _log.log(level, "%s: %s", headline(notice.event, notice.subject), notice.text)
         if told:
             for courier in self._couriers:
                 courier.wake()

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from whalefall.app.notify.message import Message, one_line
 from whalefall.app.notify.sending import STEP_S, WHOLE_S, Receipt, reason_of, within
 
-_SUBJECT_MAX = 200  # characters
+_SUBJECT_MAX = 150  # characters of a headline; the site's name comes after it
 _ANSWER_MAX = 200  # characters of a refusal that are kept
 
 
@@ -68,7 +68,7 @@ class Mail:
     def letter(self, message: Message) -> EmailMessage:
         """The mail. Recoveries answer the mail that told of the trouble, so that mail programs put them together."""
         letter = EmailMessage(policy=SMTP)
-        letter["Subject"] = f"[whalefall] {message.headline}"[:_SUBJECT_MAX]
+        letter["Subject"] = f"[whalefall] {message.headline[:_SUBJECT_MAX]} on {one_line(message.site)}"
         letter["From"] = self.sender
         letter["To"] = ", ".join(self.recipients)
         letter["Date"] = format_datetime(message.told_at)
@@ -77,7 +77,8 @@ class Mail:
             letter["In-Reply-To"] = letter["References"] = self._mail_id(message.answers)
         letter["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday notice answers it
         letter["X-Whalefall-Event"] = message.event
-        letter["X-Whalefall-Job"] = one_line(message.job)
+        if message.job:
+            letter["X-Whalefall-Job"] = one_line(message.job)
         letter.set_content(message.letter())
         return letter
 

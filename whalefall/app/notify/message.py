@@ -1,6 +1,7 @@
 """What is said of a notice: one headline, one text, one JSON document; the same whichever channel carries it."""
 
 import json
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -50,7 +51,7 @@ class Message:
             "site": self.site,
             "answers": self.answers or None,
         }
-        text = "\n".join(part for part in (self.headline, self.text, self.url) if part)
+        text = "\n".join(part for part in (f"{self.headline} on {self.site}", self.text, self.url) if part)
         whole = {"type": f"whalefall.{self.event}", "timestamp": _iso(self.told_at), "data": data, "text": text}
         return json.dumps(whole, ensure_ascii=True, separators=(",", ":")).encode()
 
@@ -60,10 +61,11 @@ class Message:
             ("job", self.job),
             ("since", f"{self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"),
             ("run", self.run_id),
+            ("site", self.site),
+            ("page", self.url),
+            ("more", f"whalefall jobs history {shlex.quote(self.job)}" if self.job and not self.url else ""),
         ]
-        lines = [
-            f"{name + ':':<7}{value}" for name, value in (*facts, ("site", self.site), ("page", self.url)) if value
-        ]
+        lines = [f"{name + ':':<7}{value}" for name, value in facts if value]
         return "\n".join([self.text, "", *lines, ""])
 
 
@@ -101,7 +103,7 @@ def test_message(site: Site, now: datetime) -> Message:
         SCHEDULER,
         now,
         now,
-        f"test: {one_line(site.name)}",
+        "test: notices arrive",
         text,
         page_url(site.url, "test", "", ""),
         site.name,
