@@ -35,7 +35,7 @@ SABOTAGES = {
         f"{LEDGER}/runs.py",
         "    swept = []\n    for row in",
         "    swept = []\n    for row in [] and",
-        [f"{CRASHES}::test_a_kill_loses_nothing_and_doubles_nothing[sqlite-claim.committed]"],
+        [f"{CONTRACT}::TestSweeper::test_a_silent_run_is_lost"],  # of a host that nobody can look at
     ),
     "the row of a run": (
         f"{LEDGER}/fires.py",
