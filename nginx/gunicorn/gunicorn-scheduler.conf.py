@@ -57,6 +57,8 @@ def post_worker_init(worker):
 
         start_worker(application)
         worker.whalefall_scheduler = True
+        # At once, not when the last request is answered: that may take all the time, and runs need it, too.
+        _gunicorn.when_told_to_stop(lambda: _stop_scheduler(worker))
     if _settings.notifies:
         from whalefall.app.notify.worker import start_worker as start_notices  # noqa: PLC0415 - only where it is wanted
 
@@ -67,13 +69,18 @@ def worker_exit(server, worker):
     """Runs are finished or handed back, and leadership is given up, before the process ends."""
     _churn.leaves(worker)
     if getattr(worker, "whalefall_scheduler", False):
-        from whalefall.scheduler import stop_worker  # noqa: PLC0415 - it is imported already
-
-        stop_worker()
+        _stop_scheduler(worker)
     if _settings.notifies:
         from whalefall.app.notify.worker import stop_worker as stop_notices  # noqa: PLC0415 - it is imported already
 
         stop_notices()
+
+
+def _stop_scheduler(worker):
+    """Within what Gunicorn's master leaves us before it kills."""
+    from whalefall.scheduler import stop_worker  # noqa: PLC0415 - it is imported already
+
+    stop_worker(worker.cfg.graceful_timeout, followed=_gunicorn.will_be_followed(_settings))
 
 
 def child_exit(server, worker):

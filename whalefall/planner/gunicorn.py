@@ -7,8 +7,10 @@ import faulthandler
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from whalefall.settings import Settings
@@ -73,6 +75,37 @@ def tell_stacks_when_asked() -> None:
     """
     faulthandler.register(getattr(signal, f"SIG{DUMP_SIGNAL}"), all_threads=True)
     faulthandler.enable(all_threads=True)
+
+
+def when_told_to_stop(action: Callable[[], None]) -> None:
+    """In a worker: TERM also starts `action`, in a thread of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def told(number: int, frame: FrameType | None) -> None:
+        threading.Thread(target=action, name="wf-stopping", daemon=True).start()
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGTERM, told)
+
+
+def will_be_followed(settings: Settings) -> bool:
+    """In a worker that ends: does the supervisor put another generation in its place, or is this the end of it all?
+
+    In any doubt it is the end: then what goes on is waited for, and what cannot be waited for is named.
+    """
+    from whalefall.control.client import ask  # noqa: PLC0415 - asked once, at the end
+    from whalefall.control.protocol import Request  # noqa: PLC0415
+    from whalefall.errors import ControlError  # noqa: PLC0415
+
+    mine = os.environ.get("WHALEFALL_LIFE", "").partition("#")[0]
+    if not mine:
+        return False  # no supervisor
+    try:
+        rows = ask(settings.run_path(Path.cwd()), Request("status"), timeout_s=1.0)["instances"]
+    except ControlError:
+        return False
+    return any(row["name"] == mine and row.get("wanted", False) for row in rows)
 
 
 def send_whole_responses() -> None:

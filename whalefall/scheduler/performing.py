@@ -24,6 +24,7 @@ Observer = Callable[[running.RunContext], None]
 
 _log = logging.getLogger("whalefall.scheduler")
 _ERROR_MAX = 50_000  # characters of a traceback
+_IDLE_S = 3_600.0  # between two statements of a transactional job without a limit of its own; then it is hung
 _RETURNED_MAX = 2_000  # characters of what a job returned
 
 
@@ -102,7 +103,7 @@ class Performer:
 
     def _in_one_transaction(self, context: running.RunContext) -> Ending | None:
         """The job's writes and the end of its run are one commit; fenced off, neither counts."""
-        with self._ledger.writing() as connection:
+        with self._ledger.writing_for_a_job(context.claimed.policies.timeout_s or _IDLE_S) as connection:
             context.connection = connection
             self._call(context)
             self._ledger.finish_within(

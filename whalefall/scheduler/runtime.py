@@ -162,7 +162,7 @@ class Runtime:
         run_ids = [context.run_id for context in contexts]
         why = f"its scheduler {self.holder} stopped and could not wait longer than {wait_s:.0f} s for it"
         try:
-            for run_id, state in self._ledger.hand_back(self.holder, run_ids, why):
+            for run_id, state in self._ledger.cut_off(self.holder, run_ids, why):
                 _log.warning("run %s was cut off by the stop; it is %s now", run_id, state)
         except Exception:  # noqa: BLE001 - a stop goes on whatever the database says
             _log.exception("runs %s were cut off, and the ledger could not be told; the sweeper will end them", run_ids)
@@ -184,7 +184,12 @@ class Runtime:
             self.wake()
 
     def _reconcile(self) -> None:
+        """At the beginning of each term."""
         self._state.reconcile()
+        cut_off = self._ledger.tell_what_was_cut_off(self.holder)
+        if cut_off:
+            names = ", ".join(f"{run_id} ({state})" for run_id, state in cut_off.items())
+            _log.warning("the last stop cut off %d runs: %s", len(cut_off), names)
 
     def _cancel(self, run_id: str) -> None:
         for executor in self.executors.values():

@@ -5,6 +5,7 @@ def worker_exit(server, worker): whalefall.scheduler.stop_worker(followed=…)
 """
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -26,9 +27,10 @@ _WRAPPERS = (
     "func",
 )
 _LOOK_MAX = 200  # objects looked at in search of a Flask app inside middleware
-_RESERVE_S = 3.0  # of the grace period: for the rest of the process to end
+_RESERVE_S = 2.5  # of the grace period: to end what did not end, to say so, and for the process itself
 
 _started: list[SchedulerState] = []
+_stopping = threading.Lock()
 _log = logging.getLogger("whalefall.scheduler")
 
 
@@ -51,15 +53,16 @@ def start_worker(wsgi_app: Any) -> int:
     return len(_started)
 
 
-def stop_worker(wait_s: float | None = None, *, followed: bool = False) -> None:
-    """Stops what `start_worker` started, within the grace period of the settings unless told otherwise.
+def stop_worker(grace_s: float | None = None, *, followed: bool = False) -> None:
+    """Stops what `start_worker` started, within the grace period of the settings unless told another.
 
-    `followed`: another scheduler takes this one's place at once, as in a reload.
+    `followed`: another scheduler takes this one's place at once, as in a reload. May be called again: that waits.
     """
-    while _started:
-        state = _started.pop()
-        budget_s = max(state.settings.grace_s - _RESERVE_S, 1.0) if wait_s is None else wait_s
-        state.stop(budget_s, followed=followed)
+    with _stopping:
+        while _started:
+            state = _started.pop()
+            grace = state.settings.grace_s if grace_s is None else grace_s
+            state.stop(max(grace - _RESERVE_S, 1.0), followed=followed)
 
 
 def _speak(level: str) -> None:

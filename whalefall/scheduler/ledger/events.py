@@ -10,7 +10,9 @@ from whalefall.scheduler.ledger.dialects import chunks, clock
 from whalefall.scheduler.ledger.records import EventRecord
 from whalefall.scheduler.ledger.schema import event
 
-# kinds: led, schedule (the trigger from then on), paused, resumed, broken, healed, retired, deleted
+# kinds: led, schedule (the trigger from then on), paused, resumed, broken, healed, retired, deleted,
+# cut_off (what a stop could not wait for), cut_off_told (by the next start)
+_PASSING = ("led", "cut_off", "cut_off_told")
 
 
 def note(
@@ -40,5 +42,5 @@ def newest(connection: Connection, limit: int) -> list[EventRecord]:
 
 
 def prune(connection: Connection, before: datetime) -> int:
-    """Forgets old changes of leadership; what happened to jobs stays, `verify` needs it."""
-    return connection.execute(delete(event).where(event.c.kind == "led", event.c.at < before)).rowcount
+    """Forgets old changes of leadership and old stops; what happened to jobs stays, `verify` needs it."""
+    return connection.execute(delete(event).where(event.c.kind.in_(_PASSING), event.c.at < before)).rowcount

@@ -16,7 +16,7 @@ from whalefall.scheduler.clocks import elapsed_s
 from whalefall.scheduler.core.policies import stored_policies
 from whalefall.scheduler.core.retries import reruns_after_crash
 from whalefall.scheduler.core.runs import RunState
-from whalefall.scheduler.ledger import leases
+from whalefall.scheduler.ledger import events, leases
 from whalefall.scheduler.ledger.bulk import set_started
 from whalefall.scheduler.ledger.dialects import chunks, clock, clock_after
 from whalefall.scheduler.ledger.records import (
@@ -30,7 +30,7 @@ from whalefall.scheduler.ledger.records import (
     WaitingRun,
     run_record,
 )
-from whalefall.scheduler.ledger.schema import attempt, job, run
+from whalefall.scheduler.ledger.schema import attempt, event, job, run
 
 _BY_WHOM = literal("cancelled by ") + run.c.cancelled_by + literal(" while it ran")
 
@@ -146,6 +146,18 @@ def tell(connection: Connection, holder: str, signs: Sequence[Sign]) -> None:
     )
 
 
+def take_time(connection: Connection, idle_s: float) -> None:
+    """A job writes in this transaction: its statements are its own affair, and between two it may work for `idle_s`.
+
+    The limits of our own transactions guard the lease's row, which this one does not touch.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(
+            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; "
+            f"SET LOCAL idle_in_transaction_session_timeout = {idle_s * 1000:.0f}"
+        )
+
+
 def finish(connection: Connection, holder: str, endings: Sequence[Ending]) -> list[str]:
     """Writes how runs ended. Answers the run_ids that were ours to end; the others were fenced off."""
     now_s = elapsed_s()
@@ -224,6 +236,26 @@ def hand_back(connection: Connection, holder: str, run_ids: Sequence[str], why: 
     """At the end of a stop: runs that go on in a dying process end as their job's on_crash says."""
     query = _with_job().where(run.c.run_id.in_(run_ids), run.c.claimed_by == holder, run.c.state == RunState.RUNNING)
     return [_after_crash(connection, row, why) for row in connection.execute(locked_run(query)).mappings()]
+
+
+def cut_off(connection: Connection, holder: str, run_ids: Sequence[str], why: str) -> list[tuple[str, RunState]]:
+    """`hand_back`, remembered for the next start to tell."""
+    handed = hand_back(connection, holder, run_ids, why)
+    if handed:
+        events.note(connection, "cut_off", actor=holder, detail={"runs": dict(handed)})
+    return handed
+
+
+def tell_what_was_cut_off(connection: Connection, actor: str) -> dict[str, str]:
+    """Run → what became of it, of all stops since this was asked last."""
+    told = select(func.max(event.c.event_id)).where(event.c.kind == "cut_off_told").scalar_subquery()
+    query = select(event.c.detail).where(event.c.kind == "cut_off", event.c.event_id > func.coalesce(told, 0))
+    found: dict[str, str] = {}
+    for detail in connection.execute(query.order_by(event.c.event_id)).scalars():
+        found |= detail["runs"]
+    if found:
+        events.note(connection, "cut_off_told", actor=actor)
+    return found
 
 
 def sweep(connection: Connection, tenure: Tenure, is_dead: Callable[[str], bool]) -> list[tuple[str, RunState]]:

@@ -28,6 +28,7 @@ def _row(slot: Slot, now: float) -> dict[str, Any]:
         "retry_in_s": round(max(0.0, slot.deadline - now), 3) if life is None and slot.deadline is not None else None,
         "replacing": slot.incoming is not None,
         "draining": len(slot.retired),
+        "wanted": slot.wanted,  # false: when it ends, nothing follows
     }
 
 
