@@ -224,6 +224,35 @@ class TestRuns:
         assert (good.state, bad.state) == ("succeeded", "failed")
         assert written == [good.run_id]
 
+    def test_a_transactional_job_may_work_between_two_statements(self, scheduler: Scheduler, postgres_url: str) -> None:
+        """The 8 s of our own transactions are for the lease's row; PostgreSQL would end the job's connection."""
+        on(scheduler, _limits_of_its_transaction, id="tx", transactional=True)
+        with running(make_app(postgres_url, scheduler)) as state:
+            assert self.run(state, "tx").output == "returned 1h, 0\n"
+
+    def test_it_started_when_its_code_began_not_when_it_was_claimed(
+        self, scheduler: Scheduler, database_url: str
+    ) -> None:
+        """One thread, kept busy: the second run is claimed long before it can begin."""
+        on(scheduler, jobs.wait, id="slow", overlap="allow")
+        with running(make_app(database_url, scheduler, SCHEDULER_THREADS=1)) as state:
+            assert state.runtime is not None
+            executor = state.runtime.executors["thread"]
+            executor._ahead = 5  # type: ignore[attr-defined]  # as after many quick runs
+            executor._looked_s += 1000  # type: ignore[attr-defined]
+            first, second = (state.admin.run_now("slow", actor="ada") for _ in range(2))
+            wait_until(
+                lambda: [state.admin.get_run(i).state for i in (first, second)] == ["running"] * 2, "both are claimed"
+            )
+            claimed_at = state.admin.get_run(second).started_at
+            assert claimed_at is not None
+            long = timedelta(seconds=0.5)
+            wait_until(lambda: state.ledger.now() - claimed_at > long, "the thread has been busy for a while")
+            jobs.gate.set()
+            run = ended(state, second)
+            assert run.started_at is not None
+            assert run.started_at - claimed_at >= long, "the first had the thread all the while"
+
 
 class TestStopping:
     def test_a_stop_waits_for_runs_and_gives_the_lead_back(self, scheduler: Scheduler, sqlite_url: str) -> None:
@@ -477,3 +506,8 @@ def _talk_then_wait() -> None:
     print("step one")  # noqa: T201 - what a job prints is kept
     current_run.progress(0.5, "half")
     jobs.gate.wait(30)
+
+
+def _limits_of_its_transaction() -> str:
+    names = ("idle_in_transaction_session_timeout", "statement_timeout")
+    return ", ".join(str(current_run.connection.execute(text(f"SHOW {name}")).scalar()) for name in names)
