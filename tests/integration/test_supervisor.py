@@ -585,7 +585,7 @@ def test_reload_and_scale_answer_when_the_planner_has(tmp_path: Path) -> None:
     planner = Command(("sh", "-c", f"cat {tmp_path / 'next.json'}"), str(tmp_path), {"PATH": os.environ["PATH"]})
     with Supervised(tmp_path, instance("a", SLEEPER, tmp_path), replan=planner) as supervised:
         supervised.until_ready()
-        assert supervised.ask("scale", options={"a": 2}) == {"accepted": ["a.1", "a.2"]}
+        assert supervised.ask("scale", options={"a": 2}) == {"accepted": ["a.1", "a.2"], "changed": ["a.2"]}
         supervised.until_ready("a.1", "a.2")
 
 
@@ -626,9 +626,21 @@ def test_a_service_that_notifies_is_ready_when_it_says_so_and_nobody_else_can_sa
         assert supervised.rows()["slow.1"]["state"] == "starting"
 
 
+# http.server dies of SIGTERM in the middle of an answer; this one answers whom it has accepted, then leaves.
+FINISHES_WHEN_ASKED = """
+import signal
+asked = []
+signal.signal(15, lambda *_: asked.append(True))
+server.timeout = 0.05
+while not asked:
+    server.handle_request()
+"""
+
+
 def test_a_process_that_grows_is_replaced_without_a_gap_and_why_says_so(tmp_path: Path) -> None:
     port = free_port()
     growing = SERVER[-1].replace("self.send_response", "kept.append(b'x' * 1_000_000); self.send_response")
+    growing = growing.replace("server.serve_forever()", FINISHES_WHEN_ASKED)
     probe, limit = Probe("tcp", address=f"127.0.0.1:{port}"), MemoryLimit(60_000_000, period_s=0.1, settle_s=0.1)
     web = instance(
         "web", python(f"kept = []\n{growing}"), tmp_path, listeners=("web",), ready=probe, memory=limit,
