@@ -29,7 +29,8 @@ test: setup lint  ## lint and the default test suite
 container: setup  ## build the image and run it for real (installs podman as root; skips with a reason where it cannot)
 	$(PYTEST) -m container -q tests/container
 
-bench: setup  ## measure beside supervisord, honcho and circus; rewrites docs/explanation/measurements.md
+bench: setup  ## measure beside supervisord, honcho, circus, s6 and runit (10 minutes); rewrites docs/explanation/measurements.md
+	@bash .ci/system-packages s6 wrk
 	$(BIN)/python -m bench
 
 bench-scheduler: setup  ## 10,000 jobs due at once, beside APScheduler on the same database

@@ -11,16 +11,19 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import whalefall
-from bench import main_job, measures
-from bench.peers import PEERS, ROOT, Peer, install_peers, whalefall_serve
+from bench import leaks, main_job, measures
+from bench.peers import ROOT, Peer, contestants, install_peers, whalefall_raw, whalefall_serve
 
 PAGE = ROOT / "docs" / "explanation" / "measurements.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 Row = tuple[str, ...]
+Result = TypeVar("Result")
 
 
 def ratio(value: float, ours: float, unit: str, digits: int = 1) -> str:
@@ -38,72 +41,107 @@ def table(title: str, head: Row, rows: Sequence[Row]) -> str:
     return "\n".join([*lines, ""])
 
 
-def each(peers: Sequence[Peer], scene: Callable[[Peer], float], unit: str, scale: float = 1.0) -> dict[str, str]:
-    values = {peer.name: scale * scene(peer) for peer in peers}
-    return {name: ratio(value, values["whalefall"], unit) for name, value in values.items()}
+def interleaved(
+    peers: Sequence[Peer], rounds: int, scene: Callable[[Peer], Result], keep: Callable[[Peer], bool] = lambda _: True
+) -> dict[str, list[Result]]:
+    """All contestants in turn, round for round, so that a noisy minute is everybody's."""
+    seen: dict[str, list[Result]] = {peer.name: [] for peer in peers if keep(peer)}
+    for _ in range(rounds):
+        for peer in peers:
+            if keep(peer):
+                seen[peer.name].append(scene(peer))
+    return seen
 
 
-def boot(rounds: int) -> str:
+def boot(peers: Sequence[Peer], rounds: int) -> str:
     serve = Peer("whalefall serve, planner included", whalefall_serve)
-    columns = [
-        each([*PEERS, serve], lambda peer, n=count: measures.boot_s(peer, n, rounds), "ms", 1000) for count in (3, 50)
-    ]
-    return _columns("Boot: from the command until the last child runs", ("3 children", "50 children"), columns)
+    columns: list[dict[str, str]] = []
+    for count, times in ((3, 2 * rounds), (50, rounds), (300, 1 if rounds == 1 else 2)):
+        among = [*peers, serve] if count < 300 else peers
+        seen = interleaved(among, times, lambda peer, n=count: measures.boot_s(peer, n))
+        for part in (0, 1) if count == 3 else (1,):
+            medians = {name: 1000 * statistics.median(each[part] for each in each_s) for name, each_s in seen.items()}
+            columns.append({name: ratio(value, medians["whalefall"], "ms") for name, value in medians.items()})
+    head = ("3 children: first", "last", "50: last", "300: last")
+    rows = [(name, *(column.get(name, "") for column in columns)) for name in columns[0]]
+    return table("Boot: from the command until the first and the last child runs", head, rows)
 
 
-def restart(kills: int) -> str:
+def restart(peers: Sequence[Peer], rounds: int, kills: int) -> str:
+    seen = interleaved(peers, rounds, lambda peer: measures.restart_s(peer, kills), lambda peer: peer.restarts)
     rows: list[Row] = []
-    ours = 0.0
-    for peer in PEERS:
-        took = [each for each in measures.restart_s(peer, kills) if each is not None] if peer.restarts else []
-        ours = ours or statistics.median(took)
+    ours: dict[float, float] = {}
+    for peer in peers:
+        tried = [each for took in seen.get(peer.name, []) for each in took]
+        took = sorted(1000 * each for each in tried if each is not None)
         if not took:
-            rows.append((peer.name, "never: it ends everything", ""))
-        else:
-            worst = f"{1000 * max(took):,.1f} ms"
-            missed = "" if len(took) == kills else f", {kills - len(took)} of {kills} never"
-            rows.append((peer.name, ratio(1000 * statistics.median(took), 1000 * ours, "ms"), worst + missed))
-    return table(
-        f"Restart: from SIGKILL until it runs again, {kills} children, each killed once", ("median", "worst"), rows
-    )
+            rows.append((peer.name, "never: it ends everything", "", ""))
+            continue
+        points = {at: took[min(len(took) - 1, int(at * len(took)))] for at in (0.5, 0.99)}
+        ours = ours or points
+        rows.append(
+            (peer.name, *(ratio(points[at], ours[at], "ms", 2) for at in points), f"{len(took)} of {len(tried)}")
+        )
+    title = f"Restart: from SIGKILL until it runs again; {rounds * kills} kills, or as many as fit in the time"
+    return table(title, ("p50", "p99", "came back"), rows)
 
 
-def logs(megabytes: int) -> str:
+def logs(peers: Sequence[Peer], rounds: int) -> str:
+    raw = Peer("whalefall, LOG_FORMAT=raw", whalefall_raw)
+    among = [*peers, raw]
+    rows: dict[str, list[str]] = {peer.name: [peer.name] for peer in among}
+    for writers in (1, 10):
+        seen = interleaved(among, rounds, lambda peer, n=writers: measures.logs(peer, n))
+        speed = {name: statistics.median(each.mb_per_s for each in found) for name, found in seen.items()}
+        for name, found in seen.items():
+            cpu_s = statistics.median(each.cpu_s_per_gb for each in found)
+            lost, torn = max(each.lost for each in found), max(each.torn for each in found)
+            rows[name] += [ratio(speed[name], speed["whalefall"], "MB/s"), f"{cpu_s:.1f}", f"{lost:,}", f"{torn:,}"]
+    head = ("1 writer", "CPU s/GB", "lost", "torn", "10 writers", "CPU s/GB", "lost", "torn")
+    title = "Logs: 60 MB (30 circus, 6 honcho) in lines of 97 bytes, written by `cat`, to a file in memory"
+    measures.forget_lines()
+    return table(title, head, [tuple(row) for row in rows.values()])
+
+
+def footprint(peers: Sequence[Peer], watch_s: float) -> str:
     rows: list[Row] = []
     ours: dict[int, float] = {}
-    for peer in PEERS:
-        row = [peer.name]
-        for writers in (1, 10):
-            seen = measures.logs(peer, writers, megabytes // writers)
-            ours.setdefault(writers, seen.mb_per_s)
-            row += [ratio(seen.mb_per_s, ours[writers], "MB/s"), f"{seen.lost:,}", f"{seen.torn:,}"]
-        rows.append(tuple(row))
-    head = ("1 writer", "lost", "torn", "10 writers", "lost", "torn")
-    return table(f"Logs: {megabytes} MB in lines of 97 bytes, written by `cat`, to a file in memory", head, rows)
-
-
-def footprint(watch_s: float) -> str:
-    rows: list[Row] = []
-    ours: dict[int, float] = {}
-    for peer in PEERS:
+    for peer in peers:
         row = [peer.name]
         for count in (3, 50):
             seen = measures.footprint(peer, count, watch_s)
             ours.setdefault(count, seen.pss_mib)
             row += [
                 ratio(seen.pss_mib, ours[count], "MiB"),
+                f"{seen.rss_mib:.1f}",
                 str(seen.processes),
                 f"{seen.wakeups_per_s:.1f}",
                 f"{seen.cpu_percent:.2f} %",
             ]
         rows.append(tuple(row))
-    head = ("3 idle: PSS", "processes", "wakeups/s", "CPU", "50 idle: PSS", "processes", "wakeups/s", "CPU")
-    return table("Footprint: the contestant's own processes while its children sleep", head, rows)
+    part = ("RSS", "processes", "wakeups/s", "CPU")
+    return table(
+        "Footprint: the contestant's own processes while its children sleep",
+        ("3 idle: PSS", *part, "50 idle: PSS", *part),
+        rows,
+    )
 
 
-def stop(rounds: int) -> str:
-    column = each(PEERS, lambda peer: measures.stop_s(peer, 50, rounds), "ms", 1000)
-    return _columns("Stop: from SIGTERM until 50 well-behaved children and the contestant are gone", ("",), [column])
+def stop(peers: Sequence[Peer], rounds: int) -> str:
+    slow = {"supervisord"}  # a quarter of a minute each time
+    seen = interleaved(peers, rounds, lambda peer: measures.stop_s(peer, 50), lambda peer: peer.name not in slow)
+    once = interleaved(peers, 1, lambda peer: measures.stop_s(peer, 50), lambda peer: peer.name in slow)
+    medians = {peer.name: 1000 * statistics.median({**seen, **once}[peer.name]) for peer in peers}
+    column = {name: ratio(value, medians["whalefall"], "ms") for name, value in medians.items()}
+    return _columns("Stop: from the wish until 50 well-behaved children and the contestant are gone", ("",), [column])
+
+
+def unpleasant(peers: Sequence[Peer]) -> str:
+    with ThreadPoolExecutor(len(peers)) as at_once:  # nobody computes here, they only wait
+        scenes = [list(at_once.map(scene, peers)) for scene in (leaks.deaf, leaks.hidden, leaks.killed)]
+    rows = [(peer.name, *ends) for peer, *ends in zip(peers, *scenes, strict=True)]
+    head = ("a deaf child, stop", "a `setsid` grandchild, stop", "SIGKILL of the supervisor")
+    return table(f"Unpleasant ends: what is left after {leaks.LIMIT_S:g} s", head, rows)
 
 
 def whole(rounds: int) -> str:
@@ -117,12 +155,34 @@ def whole(rounds: int) -> str:
     return table("The main job: Nginx, web with 2 workers, scheduler", head, rows)
 
 
+def requests(rounds: int, seconds: int) -> str:
+    found = main_job.requests_per_s(rounds, seconds)
+    if found is None:
+        return "### Requests per second\n\nNot measured: `wrk` is not installed.\n"
+    ours, by_hand = found
+    rows = [("whalefall", ratio(ours, by_hand, "requests/s", 0)), ("started by hand", f"{by_hand:,.0f} requests/s")]
+    return table("Requests per second: the same Nginx and Gunicorns, 16 connections", ("",), rows)
+
+
+def deaths() -> str:
+    rows: list[Row] = []
+    for role in main_job.ROLES:
+        for name in ("whalefall", "supervisord"):
+            seen = main_job.noticed(name, role)
+            again = "never" if seen.again_s is None else f"{1000 * seen.again_s:,.0f} ms"
+            rows.append(
+                (f"{role}: {name}", f"{seen.failed:,} of {seen.asked:,}", f"{1000 * seen.longest_s:,.0f} ms", again)
+            )
+    title = f"Death under load: SIGKILL of a master, four clients, {main_job.WATCH_S:g} s"
+    return table(title, ("requests failed", "longest answer", "new master after"), rows)
+
+
 def _columns(title: str, head: Row, columns: Sequence[Mapping[str, str]]) -> str:
     return table(title, head, [(name, *(column[name] for column in columns)) for name in columns[0]])
 
 
 def machine(versions: Mapping[str, str]) -> str:
-    peers = ", ".join(f"{name} {version}" for name, version in versions.items())
+    peers = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     model = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         "",
@@ -139,18 +199,25 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true", help="fewer rounds, printed only")
     quick = arguments.parse_args().quick
     parts = [machine(install_peers())]
+    peers = contestants()
+    rounds = 1 if quick else 3
     since = time.monotonic()
     for scene in (
-        lambda: boot(1 if quick else 3),
-        lambda: restart(3 if quick else 8),
-        lambda: logs(10 if quick else 50),
-        lambda: footprint(2.0 if quick else 10.0),
-        lambda: stop(1 if quick else 3),
-        lambda: whole(1 if quick else 3),
+        lambda: boot(peers, rounds),
+        lambda: restart(peers, 1 if quick else 2, 10 if quick else 50),
+        lambda: logs(peers, 1 if quick else 2),
+        lambda: footprint(peers, 2.0 if quick else 5.0),
+        lambda: stop(peers, rounds),
+        lambda: unpleasant(peers),
+        lambda: whole(1 if quick else 2),
+        lambda: requests(rounds, 2 if quick else 4),
+        deaths,
     ):
+        began = time.monotonic()
         parts.append(scene())
         print(parts[-1], flush=True)
-    print(f"{time.monotonic() - since:.0f} s", file=sys.stderr)
+        print(f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    print(f"{time.monotonic() - since:.0f} s in all", file=sys.stderr)
     if not quick:
         before, _, rest = PAGE.read_text().partition(BEGIN)
         after = rest.partition(END)[2]

@@ -1,5 +1,7 @@
 """THE WHOLE THING: from the command to the first 200 through Nginx, the same three programs under each contestant."""
 
+import contextlib
+import re
 import shutil
 import signal
 import socket
@@ -8,15 +10,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from bench.peers import ENVIRONMENT, ROOT
+from tests.support.load import Load
 
 PATHS = ("/api/v1/health/basic", "/api/v1/scheduler/jobs")
 PATIENCE_S = 60.0
+STOP_WITHIN_S = 15.0
+WATCH_S = 4.0
 ROLES = ("nginx", "web", "scheduler")
 
 
@@ -38,8 +45,40 @@ def memory_mib(contestant: str) -> float:
 
 
 def _once(contestant: str, directory: Path, after: Callable[[int], float] | None = None) -> float:
+    with _running(contestant, directory) as job:
+        took = time.monotonic() - job.since
+        return after(job.pid) if after else took
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One that answers on both addresses."""
+
+    pid: int
+    port: int
+    since: float
+
+    def master(self, role: str, known: Collection[int] = ()) -> psutil.Process:
+        """The role's leader, none of `known`: a direct child, told by its environment; Nginx writes over its own."""
+        for child in psutil.Process(self.pid).children():
+            environ = child.environ()
+            told = (environ.get("PS", "").partition(".")[0], environ.get("SUPERVISOR_PROCESS_NAME"))
+            if (role == child.name() or role in told) and child.pid not in known:
+                return child
+        raise LookupError(role)
+
+
+@contextmanager
+def _running(contestant: str, directory: Path) -> Iterator[Job]:
+    environ = _environ(directory)
+    port = int(environ["PORT"])
+    with _answering(COMMANDS[contestant](directory, environ), directory, environ) as (process, since):
+        yield Job(process.pid, port, since)
+
+
+def _environ(directory: Path) -> dict[str, str]:
     base = _base_port()
-    environ = {
+    return {
         "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/bin",
         "PYTHONPATH": str(ROOT),
         "HOST": "127.0.0.1",
@@ -48,10 +87,18 @@ def _once(contestant: str, directory: Path, after: Callable[[int], float] | None
         "SCHEDULER_LISTEN": f"127.0.0.1:{base + 200}",
         "DATA_DIR": str(directory / "var"),
         "RUN_DIR": str(directory / "run"),
+        "SPT_NOENV": "1",  # so that a Gunicorn's environment can be read from outside
     }
+
+
+@contextmanager
+def _answering(
+    command: Sequence[str], directory: Path, environ: Mapping[str, str]
+) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
+    """`command` from its start to its end; inside, both addresses have answered 200."""
     since = time.monotonic()
     process = subprocess.Popen(
-        COMMANDS[contestant](directory, environ),
+        command,
         cwd=directory,
         env=environ,
         stdin=subprocess.DEVNULL,
@@ -60,16 +107,93 @@ def _once(contestant: str, directory: Path, after: Callable[[int], float] | None
     )
     try:
         for path in PATHS:
-            _until_200(base, path, since + PATIENCE_S)
-        took = time.monotonic() - since
-        return after(process.pid) if after else took
+            _until_200(int(environ["PORT"]), path, since + PATIENCE_S)
+        yield process, since
     finally:
         tree = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE_S)
-        for left in tree:
-            if left.is_running():
+        try:
+            process.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+        # A dead master's workers are nobody's children any more; they are in our directory, and only they are.
+        for left in {*tree, *_in(directory)}:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 left.kill()
+
+
+def _in(directory: Path) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.cwd() == str(directory):
+                yield process
+
+
+def requests_per_s(rounds: int, seconds: int) -> tuple[float, float] | None:
+    """(under whalefall, the same Nginx and Gunicorns started by hand): medians of interleaved rounds of wrk."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="wfb-") as one, tempfile.TemporaryDirectory(prefix="wfb-") as other:
+        for place in (one, other):
+            shutil.copy(ROOT / "Procfile", Path(place) / "Procfile")
+        by_hand = [sys.executable, "-m", "bench.by_hand"]
+        environ = _environ(Path(other))
+        with _running("whalefall", Path(one)) as job, _answering(by_hand, Path(other), environ):
+            took: dict[int, list[float]] = {job.port: [], int(environ["PORT"]): []}
+            for _ in range(rounds):
+                for port, seen in took.items():
+                    seen.append(_wrk(wrk, port, seconds))
+            ours, theirs = (statistics.median(seen) for seen in took.values())
+            return ours, theirs
+
+
+def _wrk(program: str, port: int, seconds: int) -> float:
+    command = [program, "-t1", "-c16", f"-d{seconds}s", f"http://127.0.0.1:{port}{PATHS[0]}"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    if found is None or "Non-2xx" in said:
+        raise RuntimeError(said)
+    return float(found[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """What clients noticed of a death."""
+
+    asked: int
+    failed: int
+    longest_s: float
+    again_s: float | None  # until the master was there that stands at the end; None when none does
+
+
+def noticed(contestant: str, role: str) -> Noticed:
+    """SIGKILL of `role`'s master while four clients ask, and what is there WATCH_S later."""
+    with tempfile.TemporaryDirectory(prefix="wfb-") as place:
+        directory = Path(place)
+        shutil.copy(ROOT / "Procfile", directory / "Procfile")
+        with _running(contestant, directory) as job:
+            path = PATHS[1] if role == "scheduler" else PATHS[0]
+            with Load(job.port, (path,), timeout_s=10) as load:
+                time.sleep(1)
+                # Orphans of the dead master may become direct children, too: they were there before.
+                known = {each.pid for each in psutil.Process(job.pid).children(recursive=True)}
+                since = time.monotonic()
+                job.master(role).kill()
+                seen: dict[int | None, float] = {}
+                while time.monotonic() < since + WATCH_S:
+                    last = _pid(job, role, known)
+                    seen.setdefault(last, time.monotonic() - since)
+                    time.sleep(0.01)
+                again = None if last is None else seen[last]
+            return Noticed(len(load.asked), len(load.failures), max(each.took_s for each in load.asked), again)
+
+
+def _pid(job: Job, role: str, known: Collection[int]) -> int | None:
+    with contextlib.suppress(LookupError, psutil.Error):
+        return int(job.master(role, known).pid)
+    return None
 
 
 def _until_200(port: int, path: str, deadline: float) -> None:

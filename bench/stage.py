@@ -1,9 +1,9 @@
 """THE STAGE: starts a contestant, hears its children say hello, and clears everything away."""
 
+import contextlib
 import os
 import select
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -17,6 +17,7 @@ import psutil
 from bench.peers import Child, Peer
 
 PATIENCE_S = 60.0
+CLEAR_WITHIN_S = 2.0  # what does not stop by then is killed: nothing is measured any more
 MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
 
 
@@ -27,6 +28,7 @@ class Stage:
     directory: Path
     pipe: int
     process: subprocess.Popen[bytes] | None = None
+    peer: Peer | None = None
     started: float = 0.0
     heard: dict[str, tuple[int, float]] = field(default_factory=dict)  # name: pid, when
     _rest: bytes = b""
@@ -35,6 +37,8 @@ class Stage:
         command = peer.prepare(self.directory, children)
         environ = {**os.environ, "RUN_DIR": str(self.directory / "run"), "DATA_DIR": str(self.directory / "var")}
         environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+        environ.update(peer.environ)
+        self.peer = peer
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             command, cwd=self.directory, env=environ, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.DEVNULL
@@ -76,12 +80,25 @@ class Stage:
         return [leader, *(each for each in leader.children(recursive=True) if each.pid not in children)]
 
     def stop(self) -> float:
-        """Seconds from SIGTERM until it has exited."""
+        """Seconds from the wish until the contestant and all children have ended."""
         assert self.process is not None
+        assert self.peer is not None
         since = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
+        self.process.send_signal(self.peer.stop_signal)
         self.process.wait(PATIENCE_S)
+        while any(running(pid) for pid, _ in self.heard.values()):
+            if time.monotonic() > since + PATIENCE_S:
+                raise TimeoutError("children are left")
+            time.sleep(0.0005)
         return time.monotonic() - since
+
+
+def running(pid: int) -> bool:
+    """It is there, and no zombie that somebody else has not yet reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @contextmanager
@@ -101,20 +118,30 @@ def stage() -> Iterator[Stage]:
 
 
 def _clear(place: Stage) -> None:
-    """Ends the contestant and whatever it left of our children, each by its pid."""
+    """Ends the contestant and whatever it left of our children, each by its pid, parents first: they restart."""
     assert place.process is not None
+    assert place.peer is not None
     tree: list[psutil.Process] = []
     if place.process.poll() is None:
         tree = psutil.Process(place.process.pid).children(recursive=True)
-        place.process.send_signal(signal.SIGTERM)
+        place.process.send_signal(place.peer.stop_signal)
         try:
-            place.process.wait(30)
+            place.process.wait(CLEAR_WITHIN_S)
         except subprocess.TimeoutExpired:
+            tree += psutil.Process(place.process.pid).children(recursive=True)  # it may have started more meanwhile
             place.process.kill()
             place.process.wait(10)
-    for process in tree:
-        if process.is_running():
+    for process in [*tree, *_ours(place)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+def _ours(place: Stage) -> Iterator[psutil.Process]:
+    """Whatever still has to do with our directory, whose name is nobody else's: helpers outlive a contestant, too."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if str(place.directory) in " ".join([process.cwd(), *process.cmdline()]):
+                yield process
 
 
 def idle_children(directory: Path, count: int) -> list[Child]:
