@@ -1,7 +1,7 @@
 """Notices as people get them: a real site with Nginx, two web workers and a scheduler, and real receivers."""
 
-import shutil
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
