@@ -157,6 +157,8 @@ class Loop:
         self.tell(do.Report(f"a defect in whalefall: {where} raised {type(error).__name__}: {error}", level="error"))
 
     def _timeout(self) -> float | None:
+        if self.queue:  # a hook has posted something at the end of the turn
+            return 0.0
         times = [self.engine.next_deadline(), self.output.sink.next_deadline()]
         times += [hook.next_deadline() for hook in self.after_turn]
         nearest = min((time for time in times if time is not None), default=None)

@@ -4,6 +4,7 @@ The planner may fail, hang or talk too much: it is killed after PLANNER_TIMEOUT_
 complaint is passed on as it is.
 """
 
+import contextlib
 import os
 import selectors
 import signal
@@ -14,7 +15,7 @@ from whalefall.errors import WhalefallError
 from whalefall.plan import Command, Plan, plan_from_json
 from whalefall.plan.order import check
 from whalefall.supervisor.core.actions import Report
-from whalefall.supervisor.core.events import Exited, PlanChanged
+from whalefall.supervisor.core.events import Exited, ExitStatus, PlanChanged
 from whalefall.supervisor.edge import clock, trees
 from whalefall.supervisor.edge.spawn import Handed, SpawnError, spawn
 from whalefall.supervisor.loop import AfterTurn, Loop
@@ -46,6 +47,7 @@ class Reload(AfterTurn):
         self.pid: int | None = None
         self.read = -1
         self.printed = bytearray()
+        self.ended: ExitStatus | None = None  # how the planner ended, until the turn is over
         self.until = 0.0
 
     def ask(self, answer: Callable[[str], None], scale: dict[str, int] | None = None) -> None:
@@ -53,6 +55,10 @@ class Reload(AfterTurn):
         self.wanted.append(_Wish(answer, scale or {}))
 
     def turn_ended(self) -> None:
+        if self.ended is not None:
+            # Not earlier in the turn: what the engine still had to hear was about the old Plan and its listeners.
+            status, self.ended = self.ended, None
+            self._planned(status)
         if self.loop.reload:
             self.loop.reload = False
             self.ask(lambda _: None)
@@ -83,15 +89,22 @@ class Reload(AfterTurn):
     def reaped(self, exited: Exited) -> None:
         if exited.pid != self.pid:
             return
-        self.pid = None
-        while self.read >= 0:  # what is still in the pipe; its writer is gone
-            self.readable("reload", "")
-        if exited.status.code == 0:
+        self.pid, self.ended = None, exited.status
+        with contextlib.suppress(BlockingIOError):  # somebody whom it left behind holds the pipe open
+            while self.read >= 0:
+                self.readable("reload", "")
+        if self.read >= 0:
+            self._close()
+
+    def _planned(self, status: ExitStatus) -> None:
+        if self.loop.engine.stopping:
+            self._refuse("whalefall is stopping")
+        elif status.code == 0:
             self._apply()
         else:
             complaint = " ".join(self.printed.decode(errors="replace").split())
             told = complaint.startswith(_ITS_SENTENCE)  # it says itself what is wrong; how it ended tells nobody more
-            reason = complaint.removeprefix(_ITS_SENTENCE) if told else f"the planner {exited.status}: {complaint}"
+            reason = complaint.removeprefix(_ITS_SENTENCE) if told else f"the planner {status}: {complaint}"
             self._refuse(reason[:_COMPLAINT_SHOWN])
 
     def _start(self) -> None:
@@ -100,6 +113,7 @@ class Reload(AfterTurn):
             return
         try:
             self.read, write = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(self.read, False)
         except OSError as error:
             self._refuse(f"cannot make a pipe: {error.strerror}")
             return
