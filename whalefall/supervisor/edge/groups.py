@@ -179,6 +179,7 @@ def _members(group: Path) -> set[int]:
     found: set[int] = set()
     with contextlib.suppress(OSError):
         found |= set(map(int, (group / "cgroup.procs").read_text().split()))
+    found.discard(0)  # somebody outside of our pid namespace; to kill(2) it would mean ourselves
     return found.union(*(_members(below) for below in _below(group)))
 
 

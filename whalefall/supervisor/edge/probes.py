@@ -45,7 +45,7 @@ class Probes:
             question.close()
         for pid in [pid for pid, owner in self.commands.items() if owner == life]:
             del self.commands[pid]
-            os.kill(pid, 9)  # not reaped yet, so the pid is still this child's
+            os.killpg(pid, 9)  # with what it started; not reaped yet, so the number is still this child's
 
     def exited(self, pid: int, status: ExitStatus) -> list[Event]:
         """An exec probe has ended; [] when `pid` is none of ours."""
