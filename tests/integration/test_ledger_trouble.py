@@ -1,7 +1,12 @@
 """The ledger's database is in trouble while the site serves: pages answer, and jobs fire again by themselves."""
 
+import os
 import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.integration import scheduled_jobs as jobs
 from tests.support.flaskapp import make_app, running
@@ -11,19 +16,54 @@ from whalefall import Scheduler
 _LONGER_THAN_A_BUSY_TIMEOUT_S = 60.0
 
 
-def test_a_file_locked_by_another_stops_no_page_and_jobs_fire_again_once_it_is_free(tmp_path: Path) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def _survives(file: Path, trouble: Callable[[], Callable[[], None]]) -> None:
+    """`trouble` makes it and answers what ends it."""
     jobs.seen.clear()
-    file, scheduler = tmp_path / "ledger.db", Scheduler()
+    scheduler = Scheduler()
     scheduler.task("interval", id="tick", seconds=1)(jobs.what_is_the_run)
     app = make_app(f"sqlite:///{file}", scheduler)
     app.add_url_rule("/", view_func=lambda: "served")
     with running(app) as state:
         wait_until(lambda: jobs.seen, "it fires", _LONGER_THAN_A_BUSY_TIMEOUT_S)
-        other = sqlite3.connect(file, isolation_level=None, timeout=30)
-        other.execute("BEGIN EXCLUSIVE")
+        mend = trouble()
         wait_until(lambda: not state.admin.health().healthy, "the scheduler is unwell", _LONGER_THAN_A_BUSY_TIMEOUT_S)
         assert app.test_client().get("/").data == b"served"
-        other.execute("ROLLBACK")
-        other.close()
+        mend()
         before = len(jobs.seen)
         wait_until(lambda: len(jobs.seen) > before, "it fires again", _LONGER_THAN_A_BUSY_TIMEOUT_S)
+
+
+def test_a_file_locked_by_another_stops_no_page_and_jobs_fire_again_once_it_is_free(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+
+    def lock() -> Callable[[], None]:
+        other = sqlite3.connect(file, isolation_level=None, timeout=30)
+        other.execute("BEGIN EXCLUSIVE")
+        return other.close
+
+    _survives(file, lock)
+
+
+def test_a_full_disk_stops_no_page_and_jobs_fire_again_once_there_is_space(small_disk: Path) -> None:
+    def fill() -> Callable[[], None]:
+        ballast = small_disk / "ballast"
+        with ballast.open("wb", buffering=0) as file:
+            try:
+                while file.write(os.urandom(4096)):
+                    pass
+            except OSError:
+                return ballast.unlink
+        raise AssertionError("the disk is not full")
+
+    _survives(small_disk / "ledger.db", fill)
