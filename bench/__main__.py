@@ -56,7 +56,7 @@ def interleaved(
 def boot(peers: Sequence[Peer], rounds: int) -> str:
     serve = Peer("whalefall serve, planner included", whalefall_serve)
     columns: list[dict[str, str]] = []
-    for count, times in ((3, 2 * rounds), (50, rounds), (300, 1 if rounds == 1 else 2)):
+    for count, times in ((3, rounds + 1), (50, rounds), (300, 1 if rounds == 1 else 2)):
         among = [*peers, serve] if count < 300 else peers
         seen = interleaved(among, times, lambda peer, n=count: measures.boot_s(peer, n))
         for part in (0, 1) if count == 3 else (1,):
@@ -181,7 +181,7 @@ def _columns(title: str, head: Row, columns: Sequence[Mapping[str, str]]) -> str
     return table(title, head, [(name, *(column[name] for column in columns)) for name in columns[0]])
 
 
-def machine(versions: Mapping[str, str]) -> str:
+def machine(versions: Mapping[str, str], load_before: float) -> str:
     peers = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     model = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
@@ -190,7 +190,7 @@ def machine(versions: Mapping[str, str]) -> str:
     return (
         f"{dt.datetime.now(dt.UTC):%Y-%m-%d}: whalefall {whalefall.__version__}, {peers}; "
         f"Python {platform.python_version()}, Linux {platform.release()}, {os.cpu_count()} cores ({model}), "
-        f"load {os.getloadavg()[0]:.1f} at the start.\n"
+        f"load {load_before:.1f} at the start, {os.getloadavg()[0]:.1f} at the end.\n"
     )
 
 
@@ -198,7 +198,8 @@ def main() -> None:
     arguments = argparse.ArgumentParser(prog="bench", description=__doc__)
     arguments.add_argument("--quick", action="store_true", help="fewer rounds, printed only")
     quick = arguments.parse_args().quick
-    parts = [machine(install_peers())]
+    versions, load_before = install_peers(), os.getloadavg()[0]
+    parts: list[str] = []
     peers = contestants()
     rounds = 1 if quick else 3
     since = time.monotonic()
@@ -206,11 +207,11 @@ def main() -> None:
         lambda: boot(peers, rounds),
         lambda: restart(peers, 1 if quick else 2, 10 if quick else 50),
         lambda: logs(peers, 1 if quick else 2),
-        lambda: footprint(peers, 2.0 if quick else 5.0),
-        lambda: stop(peers, rounds),
+        lambda: footprint(peers, 2.0 if quick else 4.0),
+        lambda: stop(peers, 1 if quick else 2),
         lambda: unpleasant(peers),
         lambda: whole(1 if quick else 2),
-        lambda: requests(rounds, 2 if quick else 4),
+        lambda: requests(rounds, 2 if quick else 3),
         deaths,
     ):
         began = time.monotonic()
@@ -218,6 +219,7 @@ def main() -> None:
         print(parts[-1], flush=True)
         print(f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(f"{time.monotonic() - since:.0f} s in all", file=sys.stderr)
+    parts.insert(0, machine(versions, load_before))
     if not quick:
         before, _, rest = PAGE.read_text().partition(BEGIN)
         after = rest.partition(END)[2]

@@ -16,7 +16,7 @@ from bench.stage import PATIENCE_S, Stage, idle_children, stage
 
 SETTLE_S = 1.25  # after boot, before anything is measured; more than the second that some wait before a restart
 RESTART_PATIENCE_S = 6.0
-RESTART_BUDGET_S = 6.0  # a slow contestant's kills end here
+RESTART_BUDGET_S = 5.0  # a slow contestant's kills end here
 LINE = b"%02d %08d the quick brown fox jumps over the lazy dog and runs through the night, every night.\n"
 _INTACT = re.compile(rb"(?<![0-9])(\d\d \d{8}) the quick brown fox jumps over the lazy dog [a-z ,]{39}\.$")
 
