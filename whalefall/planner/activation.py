@@ -37,7 +37,7 @@ def take(environ: MutableMapping[str, str]) -> None:
     count, pid, names = (environ.pop(name, "") for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"))
     environ.pop("LISTEN_PIDFDID", None)
     environ.pop(VARIABLE, None)
-    if pid != str(os.getpid()) or not count.isdigit() or not 0 < int(count) <= _COUNT_MAX:
+    if pid != str(os.getpid()) or not count.isdecimal() or not 0 < int(count) <= _COUNT_MAX:
         return
     named = names.split(":")
     found = [

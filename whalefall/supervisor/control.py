@@ -127,6 +127,9 @@ class Control:
             pass
         except OSError:
             self._close(connection)
+        except Exception:
+            self._close(connection)  # or the end of the turn would meet a connection that the loop has given up
+            raise
 
     def flush_all(self) -> None:
         """Send what has been queued for anybody since the last turn."""

@@ -219,7 +219,7 @@ class Loop:
             if not left:
                 yield TreeEmptied(life)
             elif living.being_killed:
-                trees.kill(living.leader, left)
+                trees.send(left, signal.SIGKILL)  # no group: its number is free since the leader was reaped
 
     def _carry_out(self, actions: Iterable[do.Action]) -> None:
         for action in actions:

@@ -81,6 +81,6 @@ class ServiceManager(AfterTurn):
 def _watchdog_period_s(environ: Mapping[str, str]) -> float:
     """Half of WATCHDOG_USEC, as sd_watchdog_enabled(3) advises; 0 when it is not for us."""
     usec, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
-    if not usec.isdigit() or int(usec) == 0 or (pid and pid != str(os.getpid())):
+    if not usec.isdecimal() or int(usec) == 0 or (pid and pid != str(os.getpid())):
         return 0.0
     return int(usec) / 2_000_000

@@ -62,8 +62,11 @@ class Reload(AfterTurn):
         if self.loop.reload:
             self.loop.reload = False
             self.ask(lambda _: None)
-        if self.wanted and self.pid is None and not self.loop.engine.stopping:
+        if self.wanted and self.pid is None:
             self.served, self.wanted = self.wanted, []
+            if self.loop.engine.stopping:
+                self._refuse("whalefall is stopping")
+                return
             self.before()
             self._start()
 

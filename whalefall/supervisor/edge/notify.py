@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _MESSAGE_BYTES_MAX = 4_096  # sd_notify(3) messages are a few short lines
+_MESSAGES_MAX = 64  # at a time: whoever floods us shall not keep us from everything else
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
 
 
@@ -41,7 +42,7 @@ class Mailbox:
         """(sender's pid, lines) of what has come; descriptors that somebody sends along are closed at once."""
         space = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(64 * array.array("i").itemsize)
         with contextlib.suppress(BlockingIOError):
-            while True:
+            for _ in range(_MESSAGES_MAX):
                 data, ancillary, _, _ = self.socket.recvmsg(_MESSAGE_BYTES_MAX, space)
                 pid = 0
                 for _, kind, content in ancillary:
