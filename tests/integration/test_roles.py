@@ -344,6 +344,8 @@ def test_serve_runs_with_a_busy_public_port_from_the_first_connection_on(shell: 
     port = int(shell.environ["PORT"])
     early: list[socket.socket] = []
     try:
+        # Before that the planner has tried the port, and who came in that moment was sent away.
+        wait_until((shell.directory / "run" / "control.sock").exists, "PID 1 is there", 30, shell.log)
         wait_until(lambda: connected(port, early), "the public port listens", 30, shell.log)
         for _ in range(5):
             connected(port, early)

@@ -1,5 +1,6 @@
 """A process for each run: what a thread cannot give."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,8 +31,12 @@ def run(state: scheduling.SchedulerState, job_id: str, **args: object) -> schedu
 
 def runs_processes() -> list[psutil.Process]:
     """This process has other children: the session's servers."""
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if "whalefall.scheduler.executors.child" in child.cmdline()]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            if "whalefall.scheduler.executors.child" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def test_it_runs_in_the_apps_context_with_its_output_and_progress(state: scheduling.SchedulerState) -> None:

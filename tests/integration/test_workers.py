@@ -95,7 +95,9 @@ def test_one_dead_worker_is_replaced_by_its_own_master(shell: Shell) -> None:
     process = shell.start("serve")
     try:
         before = until_ready(shell)
-        workers = {each.pid for each in psutil.Process(before["pid"]).children()}
+        master = psutil.Process(before["pid"])
+        wait_until(lambda: len(master.children()) == 2, "both workers are there")  # one alone makes it ready
+        workers = {each.pid for each in master.children()}
         victim = min(workers)
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: len({each["pid"] for each in rows(shell)["web.1"]["processes"]} - workers) == 2, "replaced")
