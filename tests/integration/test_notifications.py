@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 
 from tests.support.deployment import Deployment, thread_names
-from tests.support.receivers import Hooks, Letters, mail_server
+from tests.support.receivers import Hooks, Letters, answering, mail_server
 from tests.support.waiting import wait_until
 
 SECRET = "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU="
@@ -175,3 +175,29 @@ def test_a_setting_that_will_not_do_is_one_sentence_at_the_start(
     assert variable in done.stderr
     assert words in done.stderr
     assert "hunter2" not in done.stderr
+
+
+class TestTheTestNotice:
+    """`whalefall notify test`, which needs nothing that runs."""
+
+    def test_each_channel_says_that_it_has_it(self, tmp_path: Path, hooks: Hooks, mails: tuple[Letters, int]) -> None:
+        addresses = {"NOTIFY_MAIL_FROM": "jobs@shop.example", "NOTIFY_MAIL_TO": "oncall@shop.example"}
+        environ = {"NOTIFY_WEBHOOK_URL": hooks.url, "SMTP_URL": f"smtp://localhost:{mails[1]}", **addresses}
+        done = Deployment(tmp_path, **environ).whalefall("notify", "test")
+        assert done.returncode == 0, done
+        assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["webhook", "mail"]
+        assert len(hooks.documents()) == 1
+
+    def test_a_receiver_that_refuses_is_exit_code_1_and_a_sentence(self, tmp_path: Path) -> None:
+        with Hooks(answering(500)) as sick:
+            done = Deployment(tmp_path, NOTIFY_WEBHOOK_URL=sick.url).whalefall("notify", "test")
+        assert done.returncode == 1
+        assert "500" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    @pytest.mark.parametrize("url", ["", "ftp://shop.example/hook"])
+    def test_without_a_receiver_or_with_a_wrong_one_it_is_a_usage_error(self, tmp_path: Path, url: str) -> None:
+        done = Deployment(tmp_path, NOTIFY_WEBHOOK_URL=url).whalefall("notify", "test")
+        assert done.returncode == 2
+        assert "NOTIFY_WEBHOOK_URL" in done.stderr
+        assert len(done.stderr.splitlines()) == 1

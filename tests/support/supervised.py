@@ -1,6 +1,8 @@
 """A real supervisor in a process of its own, with a Plan that the test wrote."""
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,12 +22,22 @@ from whalefall.plan import Command, Instance, Listener, Plan, plan_to_json
 ROOT = Path(__file__).parents[2]
 
 
+_ANY = random.SystemRandom()  # not the one that a seed makes the same in two processes
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A loopback port that nobody had a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that is free and that this process was never given before.
+
+    Below the range that the kernel gives to outgoing connections (ip_local_port_range): one of those could take it.
+    """
+    while True:
+        port = _ANY.randrange(10_240, 32_768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            if port not in _given:
+                probe.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
 
 
 def python(code: str, *arguments: str) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def _of_jobs(trouble: Trouble) -> Iterator[Alarm]:
 
 def _of_runs(ledger: Ledger, trouble: Trouble) -> Iterator[Alarm]:
     for run in trouble.waiting:
-        yield Alarm("waiting", run.job_id, run.not_before, f"Run {run.run_id} waits for a free runner.")
+        yield Alarm("waiting", run.job_id, run.not_before, f"Run {run.run_id} waits for a free runner.", run.run_id)
     for run in trouble.running:
         if run.started_at is None or trouble.now - run.started_at <= _SLOW_AT_LEAST:
             continue
@@ -88,7 +88,7 @@ def _of_runs(ledger: Ledger, trouble: Trouble) -> Iterator[Alarm]:
         took = trouble.now - run.started_at
         if usual is not None and took > usual * _SLOW_FACTOR:
             text = f"Run {run.run_id} has taken {took.total_seconds():.0f} s; usual are {usual.total_seconds():.0f} s."
-            yield Alarm("slow", run.job_id, run.started_at, text)
+            yield Alarm("slow", run.job_id, run.started_at, text, run.run_id)
 
 
 def _missed(runs: Sequence[RunRecord], now: datetime) -> Iterator[Alarm]:
