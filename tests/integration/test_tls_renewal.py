@@ -30,6 +30,10 @@ def served(port: int) -> bytes:
     return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", port), timeout=30))
 
 
+# Before any answer: http.client raises these only while it sends or waits for the status line.
+CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
+
+
 class Visitors:
     """Clients that stay: each keeps its connection as long as the server does, and one asks anew each time."""
 
@@ -50,11 +54,19 @@ class Visitors:
         connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=context)
         while not self.ended.wait(0.01):
             reused = connection.sock is not None
-            failure = self._ask(connection, keep)
-            if failure and reused:
-                # A kept connection may be closed while the next request is on its way; RFC 9112 §9.3.1 has the client
-                # ask again on a fresh one, and browsers and urllib3 do.
-                failure = self._ask(connection, keep)
+            try:
+                try:
+                    failure = self._ask(connection, keep)
+                except CLOSED:
+                    connection.close()
+                    if not reused:
+                        raise
+                    # A kept connection may be closed while the next request is on its way; RFC 9112 §9.3.1 has the
+                    # client ask again on a fresh one, and browsers and urllib3 do. Nothing else is asked again.
+                    failure = self._ask(connection, keep)
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                failure = repr(error)
             if failure:
                 self.failures.append(failure)
             else:
@@ -62,11 +74,11 @@ class Visitors:
         connection.close()
 
     def _ask(self, connection: http.client.HTTPSConnection, keep: bool) -> str:
+        connection.request("GET", "/api/v1/health/basic", headers={} if keep else {"Connection": "close"})
+        answer = connection.getresponse()
         try:
-            connection.request("GET", "/api/v1/health/basic", headers={} if keep else {"Connection": "close"})
-            answer = connection.getresponse()
             answer.read()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException) as error:  # it had begun to answer: no case for asking again
             connection.close()
             return repr(error)
         return "" if answer.status == 200 else f"status {answer.status}"
