@@ -131,9 +131,12 @@ def _clear(place: Stage) -> None:
             tree += psutil.Process(place.process.pid).children(recursive=True)  # it may have started more meanwhile
             place.process.kill()
             place.process.wait(10)
-    for process in [*tree, *_ours(place)]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    until = time.monotonic() + CLEAR_WITHIN_S
+    while (left := [*tree, *_ours(place)]) and time.monotonic() < until:
+        tree = []  # a shell may have started its next program between our look and its death: look again
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _ours(place: Stage) -> Iterator[psutil.Process]:

@@ -5,7 +5,6 @@ variable. Standard library only: every room but the supervisor may import this f
 """
 
 import base64
-import binascii
 import dataclasses
 import hashlib
 import os
@@ -35,13 +34,17 @@ def _boolean(text: str) -> bool:
     raise ValueError(f"write one of {', '.join(_TRUE)} or {', '.join(_FALSE)}")
 
 
+def _whole_number(digits: str) -> int | None:
+    """None for what is no number, or none of anything here."""
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX else None
+
+
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        digits = text.strip()
-        good = digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX
-        if not good or not low <= int(digits) <= high:
+        number = _whole_number(text.strip())
+        if number is None or not low <= number <= high:
             raise ValueError(f"write a whole number from {low} to {high}")
-        return int(text)
+        return number
 
     return parse
 
@@ -60,7 +63,7 @@ def parse_address(text: str) -> str:
     if text.startswith("unix:/"):
         return text
     host, _, port = text.rpartition(":")
-    if host and port.isascii() and port.isdigit() and len(port) <= _DIGITS_MAX and 0 < int(port) <= _PORT_MAX:
+    if host and 0 < (_whole_number(port) or 0) <= _PORT_MAX:
         return text
     raise ValueError("write host:port, [v6]:port or unix:/absolute/path")
 
@@ -88,7 +91,7 @@ def _webhook_secrets(text: str) -> str:
     for secret in text.split():
         try:
             length = len(base64.b64decode(secret.removeprefix("whsec_"), validate=True))
-        except binascii.Error:
+        except ValueError:  # also of what is not ASCII
             length = 0
         if not secret.startswith("whsec_") or not 24 <= length <= 64:
             raise ValueError(

@@ -131,6 +131,15 @@ def test_memory_s_evidence_is_read_from_the_group(tmp_path: Path) -> None:
     assert found.memory("a.1#1") == groups.Memory()
 
 
+def test_a_kernel_that_does_not_count_its_kills_ends_nothing(tmp_path: Path) -> None:
+    group = tmp_path / "a.1#1"
+    group.mkdir()
+    (group / "memory.events").write_text("low 0\nhigh 0\n\n")
+    found = Groups(tmp_path, with_memory=True)
+    found.close("a.1#1")
+    assert found.memory("a.1#1") == groups.Memory()
+
+
 def test_a_group_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     cgroups, mounts = tmp_path / "cgroup", tmp_path / "mountinfo"
     (tmp_path / "user.slice").mkdir()

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.supervised import Supervised, alive, instance, python, read_when_written
+from tests.support.supervised import Supervised, alive, instance, orphans, python, read_when_written
 from tests.support.waiting import wait_until
 from whalefall.plan import StopPolicy
 
@@ -53,21 +53,7 @@ def start(namespace: list[Supervised], supervised: Supervised) -> psutil.Process
 
 def test_two_hundred_orphans_are_reaped(tmp_path: Path, namespace: list[Supervised]) -> None:
     """Whose parents have gone, also in sessions of their own."""
-    code = f"""
-import os, time
-for number in range(200):
-    pid = os.fork()
-    if pid == 0:
-        if number % 2:
-            os.setsid()
-        if os.fork() == 0:
-            time.sleep(0.2)
-        os._exit(0)
-    os.waitpid(pid, 0)
-open({str(tmp_path / "done")!r}, "w").write("done\\n")
-time.sleep(3600)
-"""
-    supervised = Supervised(tmp_path, instance("fork", python(code), tmp_path))
+    supervised = Supervised(tmp_path, instance("fork", orphans(tmp_path / "done"), tmp_path))
     first = start(namespace, supervised)
     read_when_written(tmp_path / "done")
     wait_until(lambda: len(first.children(recursive=True)) == 1, "only the leader is left", explain=supervised.output)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.supervised import Supervised, alive, free_port, instance, python, read_when_written
+from tests.support.supervised import Supervised, alive, free_port, instance, orphans, python, read_when_written
 from tests.support.waiting import wait_until
 from whalefall.control.protocol import REQUEST_BYTES_MAX
 from whalefall.errors import ControlError
@@ -116,19 +116,7 @@ def test_ctrl_c_twice_kills_at_once(tmp_path: Path) -> None:
 
 def test_orphans_are_adopted_and_reaped(tmp_path: Path) -> None:
     """Two hundred children whose parents are gone leave no zombie."""
-    code = f"""
-import os, time
-for _ in range(200):
-    pid = os.fork()
-    if pid == 0:
-        if os.fork() == 0:
-            time.sleep(0.2)
-        os._exit(0)
-    os.waitpid(pid, 0)
-open({str(tmp_path / "done")!r}, "w").write("done\\n")
-time.sleep(3600)
-"""
-    with Supervised(tmp_path, instance("fork", python(code), tmp_path)) as supervised:
+    with Supervised(tmp_path, instance("fork", orphans(tmp_path / "done"), tmp_path)) as supervised:
         read_when_written(tmp_path / "done")
         ours = psutil.Process(supervised.pid)
         wait_until(

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,15 +133,19 @@ def test_leaking_workers_are_recycled_one_at_a_time_and_no_client_notices(tmp_pa
         seen: set[int] = set()
         heaviest = 0
         with Load(port, ("/",)) as load:
-            deadline = time.monotonic() + PATIENCE_S
-            while len(seen) < 6:
-                assert time.monotonic() < deadline, f"{seen} {load.failures[:3]}\n{supervised.output()}"
+
+            def six_were_there() -> bool:
+                nonlocal seen, heaviest
                 workers = master.children()
                 seen |= {each.pid for each in workers}
                 with contextlib.suppress(psutil.Error):
                     heaviest = max([heaviest, *(each.memory_info().rss for each in workers)])
                 assert len(workers) <= 2
-                time.sleep(0.02)
+                return len(seen) >= 6
+
+            wait_until(
+                six_were_there, "six workers came and went", PATIENCE_S, lambda: f"{seen}\n{supervised.output()}"
+            )
         row = supervised.rows()["web.1"]
         why = supervised.ask("why", "web", lines=20)["dossiers"]
         assert supervised.stop() == 0

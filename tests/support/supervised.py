@@ -45,6 +45,26 @@ def python(code: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-u", "-c", code, *arguments)
 
 
+def orphans(done: Path) -> tuple[str, ...]:
+    """argv of a child that leaves 200 others without a parent, every second one in a session of its own."""
+    return python(
+        f"""
+import os, time
+for number in range(200):
+    pid = os.fork()
+    if pid == 0:
+        if number % 2:
+            os.setsid()
+        if os.fork() == 0:
+            time.sleep(0.2)
+        os._exit(0)
+    os.waitpid(pid, 0)
+open({str(done)!r}, "w").write("done\\n")
+time.sleep(3600)
+"""
+    )
+
+
 def instance(name: str, argv: tuple[str, ...], cwd: Path, **options: Any) -> Instance:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     return Instance(name, 1, Command(argv, str(cwd), environment), **options)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from whalefall.cli import requests, tables, workers
+from whalefall.cli import requests, tables
 from whalefall.control.client import ask, stream
 from whalefall.control.protocol import Request
 from whalefall.errors import ControlError
@@ -24,6 +24,8 @@ Row = dict[str, Any]
 
 def status(arguments: argparse.Namespace) -> int:
     """A table, or the reply itself as JSON. Exit code 0 as long as it answers: `health` judges."""
+    from whalefall.cli import workers
+
     where = run_dir(arguments)
     answer = _status(where)
     for row in answer["instances"]:

@@ -6,6 +6,7 @@ Descriptors keep their numbers through the exec, so the Plan names them; on a re
 and learns of them by a variable.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -129,22 +130,17 @@ def remaining(listeners: Sequence[Listener], environ: Mapping[str, str]) -> dict
 
 
 def _address(descriptor: int) -> str:
-    try:
-        with socket.socket(fileno=os.dup(descriptor)) as looked_at:
-            if looked_at.type != socket.SOCK_STREAM or not looked_at.getsockopt(
-                socket.SOL_SOCKET, socket.SO_ACCEPTCONN
-            ):
-                return ""
-            name = looked_at.getsockname()
-            match looked_at.family:
-                case socket.AF_UNIX:
-                    return f"unix:{name}" if isinstance(name, str) and name.startswith("/") else ""
-                case socket.AF_INET6:
-                    return f"[{name[0]}]:{name[1]}"
-                case socket.AF_INET:
-                    return f"{name[0]}:{name[1]}"
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as looked_at:
+        if looked_at.type != socket.SOCK_STREAM or not looked_at.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return ""
+        name = looked_at.getsockname()
+        match looked_at.family:
+            case socket.AF_UNIX:
+                return f"unix:{name}" if isinstance(name, str) and name.startswith("/") else ""
+            case socket.AF_INET6:
+                return f"[{name[0]}]:{name[1]}"
+            case socket.AF_INET:
+                return f"{name[0]}:{name[1]}"
     return ""
 
 

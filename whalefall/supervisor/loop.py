@@ -372,15 +372,15 @@ class Loop:
         kills = cgroup.oom_kills()
         before, self.oom_kills = self.oom_kills, kills
         of_the_whole = None if kills is None or before is None else kills - before
-        memory = self.groups.memory(action.life)
+        of_its_group = self.groups.memory(action.life)
         complaint = self.dossiers.keep(
             {
                 "at": round(clock.wall(), 3),
                 "instance": action.instance,
                 "what": action.what,
                 **action.facts,
-                "out_of_memory_kills": of_the_whole if memory.oom_kills is None else memory.oom_kills,
-                "peak_memory_of_all_bytes": memory.peak_bytes,
+                "out_of_memory_kills": of_the_whole if of_its_group.oom_kills is None else of_its_group.oom_kills,
+                "peak_memory_of_all_bytes": of_its_group.peak_bytes,
                 "lines": self.output.last(action.instance, dossiers.LINES, action.life),
             }
         )

@@ -1,29 +1,16 @@
 """Mails against a real SMTP server on loopback: in the clear, with STARTTLS and a password, in TLS from the start."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
+from tests.support.notices import FAILURE
 from tests.support.receivers import certificate, mail_server, silent_port
 from whalefall.app.notify.mail import Mail
-from whalefall.app.notify.message import Message, headline
+from whalefall.app.notify.message import headline
 
-NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NASTY = "x\r\nBcc: victim@example.com\nSubject: free\u2028\x00 \N{SNOWMAN} orders"
-MESSAGE = Message(
-    id="whalefall-1-2",
-    event="failed",
-    kind="failing",
-    job="import_orders",
-    since=NOON,
-    told_at=NOON,
-    headline="failed: import_orders",
-    text="Its run ended as failed: ValueError: ☃",
-    url="https://site.example/runs/1",
-    site="site.example",
-    run_id="1",
-)
+MESSAGE = FAILURE
 TO = ("oncall@example.com", "lead@example.com")
 
 

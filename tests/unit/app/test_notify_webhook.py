@@ -1,32 +1,19 @@
 """The webhook against real receivers on loopback; signatures are checked by the specification's own library."""
 
 import threading
-from datetime import UTC, datetime
+from dataclasses import replace
 
 import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from tests.support.notices import FAILURE
 from tests.support.receivers import Hooks, answering, certificate, dripping, silent_port
-from whalefall.app.notify.message import Message
 from whalefall.app.notify.webhook import Webhook
 
 SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU="
 OTHER = "whsec_" + "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU="
-NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
-MESSAGE = Message(
-    id="whalefall-1-2",
-    event="failed",
-    kind="failing",
-    job='importé "orders"\nX: y',
-    since=NOON,
-    told_at=NOON,
-    headline="failed: importé",
-    text="Its run ended as failed: ValueError: ☃",
-    url="https://site.example/runs/1",
-    site="site.example",
-    run_id="1",
-)
+MESSAGE = replace(FAILURE, job='importé "orders"\nX: y', headline="failed: importé")
 
 
 def test_what_is_posted_is_signed_as_standard_webhooks_has_it() -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from whalefall import __version__
-from whalefall.app.notify.message import Message
+from whalefall.app.notify.message import Message, one_line
 from whalefall.app.notify.sending import STEP_S, WHOLE_S, Receipt, reason_of, within
 
 _ANSWER_MAX = 200  # characters of a refusal that are kept
@@ -89,7 +89,7 @@ class Webhook:
         if 300 <= status < 400:
             sentence = f"{self.target} answered {status}: redirects are not followed; write the final address"
             return Receipt(sent=False, sentence=sentence)
-        words = " ".join(said.decode("utf-8", "replace").split())
+        words = one_line(said.decode("utf-8", "replace"))
         return Receipt(sent=False, sentence=f"{self.target} answered {status}" + (f": {words}" if words else ""))
 
 

@@ -180,7 +180,7 @@ class Life:
         if self.phase not in (Phase.STARTING, Phase.READY) or self.pid is None:
             return []
         self.ending = ending
-        actions = self._drop_probe()
+        actions = self._look_no_more()
         self._enter(Phase.STOPPING, now, self._quick_at(now + self.instance.stop.grace_s))
         return [*actions, Signal(self.id, self.pid, self.instance.stop.signal)]
 
@@ -270,7 +270,8 @@ class Life:
     def _probe(self) -> Probe | None:
         return self.instance.ready if self.phase is Phase.STARTING else self.instance.live
 
-    def _drop_probe(self) -> list[Action]:
+    def _look_no_more(self) -> list[Action]:
+        """No probe, no watchdog, no scales: whoever ends is no longer judged."""
         out, self.probe_at, self.probe_until, self.watchdog_at = self.probe_until, None, None, None
         self.scales = None
         return [] if out is None else [DropProbe(self.id)]
@@ -280,7 +281,7 @@ class Life:
 
     def _died(self, exited: Exited, now: float) -> list[Action]:
         self._note_exit(exited)
-        actions = self._drop_probe()
+        actions = self._look_no_more()
         stop = self.instance.stop
         if stop.orphans == "drain":
             self._enter(Phase.DRAINING, now, now + self.drain_s)
@@ -292,7 +293,7 @@ class Life:
         return end - QUICK_S if self.instance.stop.quick_signal and not self.hastened else end
 
     def _clear(self, now: float) -> list[Action]:
-        actions = self._drop_probe()
+        actions = self._look_no_more()
         self._enter(Phase.CLEARING, now, None)
         return [*actions, KillTree(self.id)]
 

@@ -8,12 +8,16 @@ _ROOT = Path("/sys/fs/cgroup")
 
 def oom_kills() -> int | None:
     """How many processes of our group the kernel has killed for memory so far; None where it does not say."""
-    for file in _files():
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            for line in file.read_text().splitlines():
-                words = line.split()
-                if words[0] == "oom_kill":
-                    return int(words[1])
+    return next((kills for file in _files() if (kills := oom_kills_in(file)) is not None), None)
+
+
+def oom_kills_in(file: Path) -> int | None:
+    """What one memory.events or memory.oom_control says."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in file.read_text().splitlines():
+            words = line.split()
+            if words[0] == "oom_kill":
+                return int(words[1])
     return None
 
 

@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from whalefall.supervisor.edge import cgroup
+
 _OURSELVES = "supervisor"
 _DELEGATED = ("user.delegate", "trusted.delegate")  # systemd's marks: org.systemd's Delegate=
 _KEPT = 64  # lives whose memory is remembered until somebody asks; more do not end in one turn
@@ -190,13 +192,10 @@ def _below(group: Path) -> Iterable[Path]:
 
 
 def _memory(group: Path) -> Memory:
-    kills = peak = None
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        lines = [line.split() for line in (group / "memory.events").read_text().splitlines()]
-        kills = next(int(count) for name, count in lines if name == "oom_kill")
+    peak = None
     with contextlib.suppress(OSError, ValueError):
         peak = int((group / "memory.peak").read_text())
-    return Memory(kills, peak)
+    return Memory(cgroup.oom_kills_in(group / "memory.events"), peak)
 
 
 def _write(file: Path, text: str) -> None:

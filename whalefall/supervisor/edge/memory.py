@@ -12,11 +12,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 def of_workers(leader: trees.Leader) -> dict[int, int]:
     """Each child of the leader by itself."""
-    children: list[int] = []
-    with contextlib.suppress(OSError):
-        for thread in Path(f"/proc/{leader.pid}/task").iterdir():
-            children += map(int, (thread / "children").read_text().split())
-    return {pid: size for pid in children if (size := _resident(pid))}
+    return {pid: size for pid in trees.children(leader.pid) if (size := _resident(pid))}
 
 
 def of_tree(leader: trees.Leader) -> dict[int, int]:

@@ -34,7 +34,7 @@ def survivors(
     """
     leaders = {leader.pid for leader in others}
     found: set[int] = set()
-    for child in _children(os.getpid()):
+    for child in children(os.getpid()):
         if child in leaders or child in busy:
             continue
         if _belongs(child, dead) or (child in grouped and not outlives(child)):
@@ -60,6 +60,15 @@ def members(leader: Leader) -> set[int]:
 def stopped(pids: Iterable[int]) -> frozenset[int]:
     """Those that a signal has stopped: state T of proc(5)."""
     return frozenset(pid for pid in pids if _stat(pid)[:1] == [b"T"])
+
+
+def children(pid: int) -> list[int]:
+    """Those that any of its threads has started; [] when it has gone."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, _read(thread / "children").split())
+    return found
 
 
 def life_of(pid: int, leaders: Iterable[Leader]) -> str:
@@ -90,19 +99,11 @@ def _descendants(pid: int) -> set[int]:
     found: set[int] = set()
     queue = [pid]
     while queue:
-        for child in _children(queue.pop()):
+        for child in children(queue.pop()):
             if child not in found:
                 found.add(child)
                 queue.append(child)
     return found
-
-
-def _children(pid: int) -> list[int]:
-    children: list[int] = []
-    with contextlib.suppress(OSError):
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            children += map(int, _read(thread / "children").split())
-    return children
 
 
 def _group_and_session(pid: int) -> tuple[int, int]:
