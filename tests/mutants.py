@@ -27,7 +27,7 @@ MUTANTS = [
     ("the first restart waits", "restarts.py", "if self.streak == 1:\n            return 0.0", "if self.streak == 0:\n            return 0.0"),
     ("backoff is never forgotten", "restarts.py", "            self.streak = 0\n        self.streak += 1", "            pass\n        self.streak += 1"),
     ("nginx starts before web is ready", "engine.py", "return all(slot.state in good for slot in slots)", "return True"),
-    ("everything stops at once", "engine.py", "if all(later.down for later in self._those_after(slot)):", "if True:"),
+    ("everything stops at once", "engine.py", "if slot.instance.service not in needed:", "if True:"),
     ("giving up is not told to the others", "engine.py", "slot.instance.restart.on_give_up == \"exit\" and self.course in (Course.RUNNING, Course.LEAVING)", "False"),
     ("the failed service's code is lost", "engine.py", "self.exit_code = slot.exit_code", "self.exit_code = 0"),
     ("a second stop is a first one", "engine.py", "            case Course.LEAVING:\n", "            case Course.LEAVING | Course.STOPPING:\n"),
@@ -42,7 +42,7 @@ MUTANTS = [
     ("one missed probe restarts", "lifecycle.py", "if self.probe_failures < live.failures:", "if self.probe_failures < 1:"),
     ("a bad new generation replaces the good old one", "handover.py", "if incoming.phase is Phase.READY:", "if True:"),
     ("a held lock counts as a crash", "handover.py", "if life.held_by and self.wanted:", "if False:"),
-    ("a change of the Plan touches everything", "engine.py", "if name in fresh and slot.instance != instance:", "if name in fresh:"),
+    ("a change of the Plan touches everything", "engine.py", "elif slot.instance != instance:", "elif name in known:"),
     ("survivors have for ever when all stops", "engine.py", "            slot.hurry(now)  # again each time: a leader may die by itself while others are still stopping\n", ""),
     ("a degraded service is never tried again", "handover.py", "now + policy.degraded_retry_s if again else None", "None"),
 ]  # fmt: skip

@@ -72,6 +72,8 @@ class Loop:
     sockets: dict[str, socket.socket] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     living: dict[str, _Living] = field(default_factory=dict)
+    leaders: dict[int, str] = field(default_factory=dict)  # pid: life, until it is reaped
+    guardian: int | None = None
     queue: deque[Event] = field(default_factory=deque)
     trees_changed: bool = False
     exit_code: int | None = None
@@ -190,10 +192,9 @@ class Loop:
         for exited in children.reap():
             self.trees_changed = True
             self.queue.extend(self.probes.exited(exited.pid, exited.status))
-            for life, living in self.living.items():
-                if living.leader is not None and living.leader.pid == exited.pid:
-                    living.leader_reaped = True
-                    self.output.drain(life)
+            if life := self.leaders.pop(exited.pid, ""):
+                self.living[life].leader_reaped = True
+                self.output.drain(life)
             self.queue.append(exited)
             for hook in self.after_turn:
                 try:
@@ -211,15 +212,24 @@ class Loop:
                 self.queue.extend(self._emptied_trees())
 
     def _emptied_trees(self) -> Iterable[Event]:
-        leaders = [living.leader for living in self.living.values() if living.leader and not living.leader_reaped]
-        for life, living in self.living.items():
-            if living.leader is None or not living.leader_reaped:
-                continue
-            left = trees.survivors(living.leader, leaders, self.probes.commands, self.groups.members(life))
+        headless = [(life, living) for life, living in self.living.items() if living.leader and living.leader_reaped]
+        orphans = self._orphans() if headless else []
+        for life, living in headless:
+            left = self._survivors(life, living, orphans)
             if not left:
                 yield TreeEmptied(life)
             elif living.being_killed:
                 trees.send(left, signal.SIGKILL)  # no group: its number is free since the leader was reaped
+
+    def _orphans(self) -> list[int]:
+        """Our children that are neither leaders nor helpers of our own."""
+        ours = {self.guardian, *self.leaders, *self.probes.commands}
+        return [pid for pid in trees.children(os.getpid()) if pid not in ours]
+
+    def _survivors(self, life: str, living: _Living, orphans: list[int]) -> set[int]:
+        if living.leader is None or not orphans:
+            return set()
+        return trees.survivors(living.leader, orphans, self.groups.members(life))
 
     def _carry_out(self, actions: Iterable[do.Action]) -> None:
         for action in actions:
@@ -293,6 +303,7 @@ class Loop:
             if group is not None:
                 os.close(group)
         living.leader = trees.Leader(life, pid)
+        self.leaders[pid] = life
         return Spawned(life, pid)
 
     def _tags(self, life: str, instance: Instance) -> dict[str, str]:
@@ -327,11 +338,7 @@ class Loop:
         )
 
     def _signal_survivors(self, life: str, number: int) -> None:
-        living = self.living[life]
-        if living.leader is not None:
-            leaders = [o.leader for o in self.living.values() if o.leader and not o.leader_reaped]
-            grouped = self.groups.members(life)
-            trees.send(trees.survivors(living.leader, leaders, self.probes.commands, grouped), number)
+        trees.send(self._survivors(life, self.living[life], self._orphans()), number)
         self.trees_changed = True
 
     def _look(self, action: do.LookForStopped | do.Weigh) -> Event:

@@ -46,13 +46,13 @@ def supervise(plan: Plan) -> int:
     linux.become_subreaper()
     identity = f"{os.getpid()}-{os.urandom(8).hex()}"
     divided = groups.divide(identity)
-    guardian.watch_over(identity, divided.directory)
+    watching = guardian.watch_over(identity, divided.directory)
     selector = selectors.DefaultSelector()
     output = Output(Sink.on(_STDOUT, selector), selector, plan.log_format)
     output.files = LogFiles(Path(plan.log_dir)) if plan.log_dir else None
     output.name_all([instance.name for instance in plan.instances])
     loop = Loop(Engine(Chance()), selector, output, Probes(selector), Signals(), run_dir)
-    loop.identity, loop.groups = identity, divided
+    loop.identity, loop.groups, loop.guardian = identity, divided, watching
     loop.hangup_stops = plan.hangup_stops
     loop.dossiers = Dossiers(plan.crash_dir)
     reload = Reload(loop, plan)

@@ -604,6 +604,13 @@ def test_a_changed_plan_touches_only_what_differs():
     assert list(conversation.engine.slots) == ["a.1", "b.1", "d.1"]
 
 
+def test_what_is_wanted_again_before_it_was_down_starts_when_it_is_and_no_life_has_its_name():
+    conversation = running(service(), service("b")) >> PlanChanged(Plan((service(),))) << Signal("b.1#1", 8, "TERM")
+    conversation >> PlanChanged(Plan((service(), service("b"))))
+    gone(conversation, "b.1#1", 8, GOOD) << Spawn("b.1#2")
+    assert list(conversation.engine.slots) == ["a.1", "b.1"]
+
+
 @pytest.mark.parametrize("state", ["stopped", "waiting"])
 def test_a_changed_plan_wakes_nothing_that_was_stopped_or_waits(state):
     if state == "stopped":

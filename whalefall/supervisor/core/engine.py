@@ -4,6 +4,9 @@ Start: an instance waits until what it comes `after` is as far as it wants. Stop
 delay, everything goes on as before while readiness says no; then the reverse of the start, an instance is asked only
 when all that comes after it is down. When an instance gives up and its policy is `exit`, everything stops in order and
 its code becomes ours. Nothing here ticks: `next_deadline()` says when time alone would change something.
+
+An event touches the instance that it is about, and only that one is looked at again: three hundred instances that end
+together must not cost three hundred times three hundred looks.
 """
 
 from dataclasses import dataclass, field
@@ -14,10 +17,12 @@ from whalefall.supervisor.core.actions import Action, Exit, Report
 from whalefall.supervisor.core.events import (
     DeadlinePassed,
     Event,
+    Exited,
     InstanceRestartRequested,
     InstanceStartRequested,
     InstanceStopRequested,
     PlanChanged,
+    Spawned,
     StopRequested,
 )
 from whalefall.supervisor.core.handover import Slot, State
@@ -42,6 +47,8 @@ class Engine:
     rng: Chance
     slots: dict[str, Slot] = field(default_factory=dict)
     leaving: dict[str, Slot] = field(default_factory=dict)  # removed from the Plan, not yet down
+    unstarted: dict[str, Slot] = field(default_factory=dict)  # those of `slots` that wait for their first start
+    homes: dict[int, str] = field(default_factory=dict)  # pid of a leader: name of its instance
     course: Course = Course.RUNNING
     drain_delay_s: float = 0.0
     leave_at: float | None = None  # the end of LEAVING
@@ -56,10 +63,11 @@ class Engine:
         self.drain_delay_s = plan.drain_delay_s
         for instance in plan.instances:
             self.slots[instance.name] = self._new_slot(instance, now)
-        return self._advance(now)
+        return self._advance(self._all(), now)
 
     def step(self, event: Event, now: float) -> list[Action]:
         """The one way in for all that happens."""
+        touched = self._touched_by(event)
         match event:
             case StopRequested(reason=reason):
                 actions = self._stop(reason, now)
@@ -73,10 +81,10 @@ class Engine:
             case PlanChanged(plan=plan) if not self.stopping:
                 actions = self._change(plan, now)
             case _:
-                actions = [action for slot in self._all() for action in slot.step(event, now)]
+                actions = [action for slot in touched for action in slot.step(event, now)]
         if isinstance(event, DeadlinePassed):
             actions += self._time_has_come(now)
-        return actions + self._advance(now)
+        return actions + self._advance(touched, now)
 
     def next_deadline(self) -> float | None:
         times = [self.leave_at, *(slot.next_deadline() for slot in self._all())]
@@ -85,21 +93,39 @@ class Engine:
     def _all(self) -> list[Slot]:
         return [*self.slots.values(), *self.leaving.values()]
 
-    def _advance(self, now: float) -> list[Action]:
+    def _touched_by(self, event: Event) -> list[Slot]:
+        """What names a life or a leader's pid is about one instance, everything else about all."""
+        match event:
+            case Exited(pid=pid):
+                name = self.homes.pop(pid, "")
+            case Spawned(life=life, pid=pid):
+                name = self.homes[pid] = _instance_of(life)
+            case _ if hasattr(event, "life"):
+                name = _instance_of(event.life)
+            case _:
+                return self._all()
+        slot = self.slots.get(name) or self.leaving.get(name)
+        return [] if slot is None else [slot]
+
+    def _advance(self, touched: list[Slot], now: float) -> list[Action]:
         """Start or stop whatever has become possible; one start may make the next one possible."""
-        actions: list[Action] = []
-        self.leaving = {name: slot for name, slot in self.leaving.items() if not slot.down}
-        actions += self._act_on_give_up(now)
+        if self.leaving:
+            self.leaving = {name: slot for name, slot in self.leaving.items() if not slot.down}
+        actions = self._act_on_give_up(touched, now)
         if self.course in (Course.STOPPING, Course.ENDED):
-            return actions + self._advance_stop(now)
-        while startable := [slot for slot in self.slots.values() if self._may_start(slot)]:
+            return actions + self._advance_stop(touched, now)
+        while startable := self._startable():
             for slot in startable:
                 actions += slot.start(now)
         return actions
 
+    def _startable(self) -> list[Slot]:
+        if self.unstarted:  # WAITING comes once for an instance, at its beginning
+            self.unstarted = {name: slot for name, slot in self.unstarted.items() if slot.state is State.WAITING}
+        return [slot for slot in self.unstarted.values() if self._may_start(slot)]
+
     def _may_start(self, slot: Slot) -> bool:
-        waiting = slot.current is None and slot.rest is State.WAITING and slot.wanted
-        return waiting and all(self._reached(d.service, d.until) for d in slot.instance.after)
+        return slot.wanted and all(self._reached(d.service, d.until) for d in slot.instance.after)
 
     def _reached(self, service: str, until: str) -> bool:
         slots = [slot for slot in self.slots.values() if slot.instance.service == service]
@@ -108,9 +134,9 @@ class Engine:
         good = {State.FINISHED} if until == "finished" else {State.READY, State.FINISHED}
         return all(slot.state in good for slot in slots)
 
-    def _act_on_give_up(self, now: float) -> list[Action]:
+    def _act_on_give_up(self, touched: list[Slot], now: float) -> list[Action]:
         actions: list[Action] = []
-        for slot in self.slots.values():
+        for slot in touched:
             if slot.given_up:
                 slot.given_up = False
                 if slot.instance.restart.on_give_up == "exit" and self.course in (Course.RUNNING, Course.LEAVING):
@@ -146,23 +172,20 @@ class Engine:
             slot.wanted = False
             if slot.current is None:  # nothing to wait for: what waits for its next start must not wake us any more
                 actions += slot.stop(now)
-        return actions + self._advance_stop(now)
+        return actions + self._advance_stop(self._all(), now)
 
-    def _advance_stop(self, now: float) -> list[Action]:
+    def _advance_stop(self, touched: list[Slot], now: float) -> list[Action]:
         actions: list[Action] = []
-        for slot in self._all():
+        needed = {d.service for slot in self._all() if not slot.down for d in slot.instance.after}
+        for slot in self._all() if any(slot.down for slot in touched) else touched:
             slot.hurry(now)  # again each time: a leader may die by itself while others are still stopping
-            if all(later.down for later in self._those_after(slot)):
+            if slot.instance.service not in needed:
                 actions += slot.stop(now)
         if all(slot.down for slot in self._all()) and self.course is not Course.ENDED:
             self.course = Course.ENDED
             killed = any(slot.killed for slot in self._all())
             actions.append(Exit(self.exit_code or (KILLED if killed else 0)))
         return actions
-
-    def _those_after(self, slot: Slot) -> list[Slot]:
-        service = slot.instance.service
-        return [s for s in self._all() if any(d.service == service for d in s.instance.after)]
 
     def _start_one(self, slot: Slot, now: float) -> list[Action]:
         """A person wants it to run: forgive its past; a life that is just stopping is followed by a new one."""
@@ -179,14 +202,22 @@ class Engine:
             slot = self.slots.pop(name)
             self.leaving[name] = slot
             actions += slot.stop(now)
-        fresh = self.slots
+        known = self.slots
         self.slots = {}
         for name, instance in wanted.items():
-            slot = fresh[name] if name in fresh else self._new_slot(instance, now)
+            returning = self.leaving.pop(name, None)
+            slot = known.get(name) or returning or self._new_slot(instance, now)
             self.slots[name] = slot
-            if name in fresh and slot.instance != instance:
+            if slot is returning:  # wanted again before it was down: its generations go on, no life has a name twice
+                actions += slot.replace(instance, now)
+            elif slot.instance != instance:
                 actions += slot.adopt(instance, now)
         return actions
 
     def _new_slot(self, instance: Instance, now: float) -> Slot:
-        return Slot(instance, Restarts(instance.restart), self.rng, since=now)
+        slot = self.unstarted[instance.name] = Slot(instance, Restarts(instance.restart), self.rng, since=now)
+        return slot
+
+
+def _instance_of(life: str) -> str:
+    return life.rpartition("#")[0]

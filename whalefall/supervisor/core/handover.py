@@ -72,10 +72,12 @@ class Slot:
         yield from self.retired
 
     def next_deadline(self) -> float | None:
-        times = [life.next_deadline() for life in self.lives()]
-        if self.current is None:
-            times.append(self.deadline)
-        return min((time for time in times if time is not None), default=None)
+        nearest = self.deadline if self.current is None else None
+        for life in self.lives():
+            time = life.next_deadline()
+            if time is not None and (nearest is None or time < nearest):
+                nearest = time
+        return nearest
 
     # What the engine asks for.
 
@@ -231,7 +233,7 @@ class Slot:
         text = f"{what} ({self.restarts.budget()}); restarting {when}"
         report = Report(text, self.instance.name, "warning", life.id, tail_lines=1)
         if delay == 0:
-            return [dossier, report, *self.start(now)]
+            return [*self.start(now), dossier, report]  # clients wait for the one, nobody for the others
         self._rest(State.BACKOFF, now, now + delay)
         return [dossier, report]
 

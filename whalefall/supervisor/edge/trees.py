@@ -9,7 +9,6 @@ import os
 import signal
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 TAG = "WHALEFALL_LIFE"
 RUN = "run#"  # the tag of a job's process begins so
@@ -23,20 +22,15 @@ class Leader:
     pid: int
 
 
-def survivors(
-    dead: Leader, others: Iterable[Leader], busy: Iterable[int], grouped: Collection[int] = frozenset()
-) -> set[int]:
-    """Pids of `dead`'s tree that are still there. `others` are the remaining leaders, `busy` our own helpers.
+def survivors(dead: Leader, orphans: Iterable[int], grouped: Collection[int] = frozenset()) -> set[int]:
+    """Pids of `dead`'s tree that are still there. `orphans` are our children that nobody leads.
 
     `grouped` are those in the life's control group, where there is one. Without it an orphan that nothing ties to any
     life (it left session and group and wiped its environment) is not counted here; `everything()` ends it when the
     supervisor leaves.
     """
-    leaders = {leader.pid for leader in others}
     found: set[int] = set()
-    for child in children(os.getpid()):
-        if child in leaders or child in busy:
-            continue
+    for child in orphans:
         if _belongs(child, dead) or (child in grouped and not outlives(child)):
             found |= {child} | _descendants(child)
     return found
@@ -66,8 +60,8 @@ def children(pid: int) -> list[int]:
     """Those that any of its threads has started; [] when it has gone."""
     found: list[int] = []
     with contextlib.suppress(OSError):
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            found += map(int, _read(thread / "children").split())
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - after every exit; a Path each would be half of it
+            found += map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
     return found
 
 
@@ -113,19 +107,19 @@ def _group_and_session(pid: int) -> tuple[int, int]:
 
 def _stat(pid: int) -> list[bytes]:
     """State, parent, group, session, …; [] when it has gone. The command may hold anything, so count from its end."""
-    return _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
 
 
 def _tag(pid: int) -> str:
-    for variable in _read(Path(f"/proc/{pid}/environ")).split(b"\0"):
+    for variable in _read(f"/proc/{pid}/environ").split(b"\0"):
         name, _, value = variable.partition(b"=")
         if name == TAG.encode():
             return value.decode(errors="replace")
     return ""
 
 
-def _read(path: Path) -> bytes:
+def _read(path: str) -> bytes:
     """b"" when the process has gone meanwhile."""
-    with contextlib.suppress(OSError):
-        return path.read_bytes()
+    with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
+        return file.readall()
     return b""
