@@ -21,7 +21,14 @@ from tests.support.waiting import wait_until
 from whalefall import Scheduler, current_run
 from whalefall import scheduler as scheduling
 from whalefall.errors import ConfigError
-from whalefall.scheduler.errors import InvalidArguments, InvalidTrigger, JobConflict, NotInARun, SchedulerNotInstalled
+from whalefall.scheduler.errors import (
+    InvalidArguments,
+    InvalidTrigger,
+    JobConflict,
+    NotInARun,
+    RunNotFound,
+    SchedulerNotInstalled,
+)
 from whalefall.settings import Settings
 
 YEARLY: dict[str, Any] = {"month": 1, "day": 1}  # declared, and not due while the test runs
@@ -183,6 +190,17 @@ class TestRuns:
                 state.admin.run_now("append", actor="ada", args={"path": target})
             assert self.run(state, "append", args={"path": str(target)}).state == "succeeded"
         assert target.read_text().startswith("append ")
+
+    def test_a_run_again_has_the_arguments_of_the_first(self, scheduler: Scheduler, database_url: str) -> None:
+        on(scheduler, jobs.note, id="note", kwargs={"where": "shop"})
+        with running(make_app(database_url, scheduler)) as state:
+            first = self.run(state, "note", args={"what": "flour"})
+            again = ended(state, state.admin.rerun(first.run_id, actor="bob"))
+            with pytest.raises(RunNotFound):
+                state.admin.rerun("nothing", actor="bob")
+        assert jobs.seen == [{"app": "demo", "attempt": 1, "where": "shop", "what": "flour"}] * 2
+        assert again.run_id != first.run_id
+        assert (again.state, again.created_by, again.reason) == ("succeeded", "bob", f"again, after {first.run_id}")
 
     def test_a_cancelled_run_ends_as_cancelled(self, scheduler: Scheduler, sqlite_url: str) -> None:
         on(scheduler, jobs.wait_for_cancel, id="patient")

@@ -94,6 +94,11 @@ class JobAdmin:
         self._state.wake()
         return run_id
 
+    def rerun(self, run_id: str, *, actor: str) -> str:
+        """The job of an earlier run once more, with that run's arguments. Raises RunNotFound, and as `run_now`."""
+        old = self._state.ledger.run(run_id)
+        return self.run_now(old.job_id, actor=actor, args=old.args, reason=f"again, after {run_id}")
+
     def reload(self, *, actor: str) -> ReloadReport:
         """Re-reads the declarations of this process; edits and pauses survive, deleted jobs come back."""
         done = self._state.reconcile(undelete=True, actor=actor)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.unit.app.conftest import Visitor
+from whalefall.scheduler import of
 
 LIST_FIELDS = [
     "id",
@@ -187,6 +188,20 @@ def test_a_run_can_be_started_looked_at_and_taken_back(admin) -> None:
     assert cancelled["state"] == "cancelled"
     again = admin.post(f"/api/v1/scheduler/runs/{started['run_id']}/actions/cancel")
     assert again.status_code == 409
+
+
+def test_a_run_can_be_run_again_with_the_arguments_that_it_had(admin) -> None:
+    body = {"kwargs": {"name": "you"}, "reason": "to see"}
+    old_id = admin.post("/api/v1/scheduler/jobs/greet/actions/run", json=body).json["data"]["run_id"]
+    admin.post(f"/api/v1/scheduler/runs/{old_id}/actions/cancel")
+    answer = admin.post(f"/api/v1/scheduler/runs/{old_id}/actions/rerun", json={})
+    new_id = answer.json["data"]["run_id"]
+    assert new_id != old_id
+    run = admin.get(f"/api/v1/scheduler/runs/{new_id}").json["data"]
+    assert (run["job_id"], run["state"], run["reason"]) == ("greet", "queued", f"again, after {old_id}")
+    assert of(admin.app).ledger.run(new_id).args == {"name": "you"}
+    entry = admin.get("/api/v1/audit").json["data"][0]
+    assert (entry["action"], entry["target"], entry["after"]) == ("run.rerun", old_id, {"run_id": new_id})
 
 
 def test_the_same_key_never_makes_a_second_run(admin) -> None:

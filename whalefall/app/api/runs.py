@@ -41,8 +41,8 @@ def cancel_run(_nothing: dict[str, Any], run_id: str) -> dict[str, Any]:
     "POST", "/runs/<run_id>/actions/rerun", needs_role=Role.ADMIN, takes=NoBody, gives=RunStarted, fails=(409,)
 )
 def rerun(_nothing: dict[str, Any], run_id: str) -> dict[str, Any]:
-    """Runs the same job again, now."""
+    """Runs the same job again, now, with the same arguments."""
     old = admin().get_run(run_id)
-    new_id = admin().run_now(old.job_id, actor=access.actor(), reason=f"again, after {run_id}")
+    new_id = admin().rerun(run_id, actor=access.actor())
     record("run.rerun", run_id, after={"run_id": new_id})
     return ok({"manual_job_id": new_id, "run_id": new_id}, f"'{old.job_id}' was started again.")
