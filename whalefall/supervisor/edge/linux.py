@@ -12,6 +12,7 @@ _SYS_clone3 = 435  # the same on every architecture that Linux has got since 5.3
 _CLONE_INTO_CGROUP = 0x2_0000_0000
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_prctl_of_libc = getattr(_libc, "prctl", None)
 _python = ctypes.PyDLL(None, use_errno=True)  # calls that keep the interpreter's lock: a fork must not let go of it
 
 
@@ -60,4 +61,4 @@ def _join(group: int) -> None:
 
 
 def _prctl(option: int, value: int) -> bool:
-    return hasattr(_libc, "prctl") and _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) == 0
+    return _prctl_of_libc is not None and _prctl_of_libc(option, ctypes.c_ulong(value), 0, 0, 0) == 0

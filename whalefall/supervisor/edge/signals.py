@@ -8,6 +8,9 @@ import os
 import signal
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
+# CPython ignores these two, and a child would inherit that; a handler is as good for us (the call fails with EPIPE or
+# EFBIG), and exec resets it to the default that a program expects (signal(7)).
+UNHEARD = (signal.SIGPIPE, signal.SIGXFSZ)
 _BYTES_PER_TURN = 4_096
 
 
@@ -18,7 +21,7 @@ class Signals:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         # The wakeup pipe may overflow under a signal storm: harmless, because the loop then looks at everything anyway.
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in HANDLED:
+        for number in (*HANDLED, *UNHEARD):
             signal.signal(number, _nothing)
 
     def fileno(self) -> int:

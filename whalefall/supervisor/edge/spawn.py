@@ -2,6 +2,9 @@
 
 fork and exec by hand, because LISTEN_PID must be the child's own pid (sd_listen_fds(3)) and the death signal must be
 set after the change of user (prctl(2)); the parent learns of a failed exec through a pipe that exec closes.
+
+Between fork and exec every page that is touched is copied, and a client may be waiting: what can be prepared is
+prepared by the parent, and the child makes no call that it can do without.
 """
 
 import contextlib
@@ -48,6 +51,7 @@ def spawn(command: Command, handed: Handed, extra_env: dict[str, str], death_sig
     except OSError as error:
         raise SpawnError(f"cannot make a pipe: {error.strerror}") from None
     parent = os.getpid()
+    env = {**command.env, **extra_env, **_socket_variables(handed)}
     try:
         pid = os.fork() if handed.group is None else linux.fork_into(handed.group)
     except OSError as error:  # fork(2): EAGAIN at a limit of processes, ENOMEM
@@ -55,7 +59,7 @@ def spawn(command: Command, handed: Handed, extra_env: dict[str, str], death_sig
         os.close(write)
         raise SpawnError(f"cannot fork: {error.strerror}") from None
     if pid == 0:
-        _become(command, handed, extra_env, death_signal, parent, write)
+        _become(command, handed, env, death_signal, parent, write)
     os.close(write)
     try:
         reason = os.read(read, _REASON_BYTES_MAX)
@@ -68,14 +72,12 @@ def spawn(command: Command, handed: Handed, extra_env: dict[str, str], death_sig
 
 
 def _become(  # noqa: PLR0917 - one caller, in the same words
-    command: Command, handed: Handed, extra_env: dict[str, str], death_signal: int, parent: int, report: int
+    command: Command, handed: Handed, env: dict[str, str], death_signal: int, parent: int, report: int
 ) -> NoReturn:
     """In the child, from fork to exec. Whatever goes wrong here is told through `report`."""
     step = "start"
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # CPython ignores these two; a child expects the default
-            signal.signal(number, signal.SIG_DFL)
         os.setsid()
         step = "set up descriptors"
         report = _lay_out_descriptors(handed, report)
@@ -88,7 +90,7 @@ def _become(  # noqa: PLR0917 - one caller, in the same words
         linux.die_with_parent(death_signal)
         if os.getppid() != parent:  # prctl(2): the parent may have died before the call
             os._exit(1)
-        env = {**command.env, **extra_env, **_socket_variables(handed), **_watchdog_variables(handed)}
+        _name_the_addressee(env, handed)
         step = f"run {command.argv[0]}"
         os.execvpe(command.argv[0], list(command.argv), env)  # noqa: S606 - no shell is the point
     except OSError as error:
@@ -105,19 +107,19 @@ def _tell(report: int, reason: str) -> None:
 
 
 def _lay_out_descriptors(handed: Handed, report: int) -> int:
-    """Everything to its number; first out of the way, so that no dup2 overwrites one that is still needed."""
+    """Everything to its number; first out of the way what another one's number would overwrite."""
     wanted = [descriptor for _, descriptor in handed.sockets] + list(handed.held)
-    above = _FIRST_SOCKET + len(wanted)
-    report = fcntl.fcntl(report, fcntl.F_DUPFD_CLOEXEC, above)
-    parked = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above) for descriptor in wanted]
-    output = None if handed.output is None else fcntl.fcntl(handed.output, fcntl.F_DUPFD_CLOEXEC, above)
+    output, above = handed.output, _FIRST_SOCKET + len(wanted)
+    if min(report, output or report, *wanted, report) < above:
+        report, *wanted = (fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, above) for each in (report, *wanted))
+        output = None if output is None else fcntl.fcntl(output, fcntl.F_DUPFD_CLOEXEC, above)
     if not handed.attached:
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         os.dup2(null, 0)
     if output is not None:
         os.dup2(output, 1)
         os.dup2(output, 2)
-    for number, descriptor in enumerate(parked, start=_FIRST_SOCKET):
+    for number, descriptor in enumerate(wanted, start=_FIRST_SOCKET):
         os.dup2(descriptor, number)
     if handed.as_nginx:
         # Nginx leaves inherited sockets as they are (ngx_open_listening_sockets), and on a blocking one the worker that
@@ -136,14 +138,15 @@ def _socket_variables(handed: Handed) -> dict[str, str]:
     return {
         "LISTEN_FDS": str(len(handed.sockets)),
         "LISTEN_FDNAMES": ":".join(name for name, _ in handed.sockets),
-        "LISTEN_PID": str(os.getpid()),
     }
 
 
-def _watchdog_variables(handed: Handed) -> dict[str, str]:
-    if handed.watchdog_s is None:
-        return {}
-    return {"WATCHDOG_USEC": str(int(handed.watchdog_s * 1_000_000)), "WATCHDOG_PID": str(os.getpid())}
+def _name_the_addressee(env: dict[str, str], handed: Handed) -> None:
+    """Both protocols name the one process that they are meant for, and its pid is known in the child only."""
+    if handed.sockets and not handed.as_nginx:
+        env["LISTEN_PID"] = str(os.getpid())
+    if handed.watchdog_s is not None:
+        env |= {"WATCHDOG_USEC": str(int(handed.watchdog_s * 1_000_000)), "WATCHDOG_PID": str(os.getpid())}
 
 
 def _limit(command: Command) -> None:
