@@ -33,9 +33,9 @@ bench: setup  ## measure beside supervisord, honcho, circus, s6 and runit (10 mi
 	@bash .ci/system-packages s6 wrk
 	$(BIN)/python -m bench
 
-bench-scheduler: setup  ## 10,000 jobs due at once, beside APScheduler on the same database
+bench-scheduler: setup  ## the scheduler beside APScheduler, on SQLite and PostgreSQL (4 minutes); rewrites docs/explanation/measurements-scheduler.md
 	@bash .ci/system-packages postgresql
-	PYTHONPATH=. $(BIN)/python bench/scheduler.py
+	$(BIN)/python -m bench.scheduler
 
 chaos: setup  ## deaths, hangs and storms under load; rewrites docs/reference/faults.md; WHALEFALL_CHAOS_S=600 for a long one
 	@bash .ci/system-packages redis postgresql

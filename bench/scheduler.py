@@ -1,182 +1,254 @@
-"""10,000 jobs due in the same second: how long until all are on record, until all have started, and how late they were.
+"""`make bench-scheduler`: 10,000 jobs due in the same second, one job alone, 100,000 jobs idle; beside APScheduler.
 
-Beside it, in the same run, APScheduler 3.11 with its SQLAlchemyJobStore on the same database. Prints; asserts nothing.
+On SQLite and PostgreSQL, each scene in a process and a database of its own. Writes
+docs/explanation/measurements-scheduler.md; asserts no times.
 
-    .venv/bin/python bench/scheduler.py [--jobs 10000] [--postgres postgresql://…] [--idle 100000]
+    .venv/bin/python -m bench.scheduler [--quick] [--only sqlite|postgresql]
 """
 
 import argparse
-import resource
+import contextlib
+import datetime as dt
+import itertools
+import json
+import os
+import platform
+import sqlite3
+import statistics
+import subprocess
+import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from apscheduler.events import EVENT_JOB_EXECUTED
-from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
-from apscheduler.schedulers.background import BackgroundScheduler
-from flask import Flask
-from sqlalchemy import text
+import psutil
 
-from whalefall import Scheduler, current_run
-from whalefall.scheduler import SchedulerState, of
-from whalefall.scheduler.ledger.engine import make_engine
-from whalefall.settings import Settings
+import whalefall
+from bench.scheduler_scenes import PATIENCE_S, THREADS, Result, quantile
+from tests.support.postgres import PostgresServer, binaries
 
-_LEAD_S = 3.0  # between the start of the scheduler and the common instant
-started: list[float] = []
-_lateness: list[float] = []
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "explanation" / "measurements-scheduler.md"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+SCENE_S = 2 * PATIENCE_S + 60  # no scene takes longer, or it hangs
+EVERY_S = 0.1  # between the fires of the lone job: the shortest interval there is
 
-
-def work() -> None:
-    """Nothing but the note that it was here."""
-    now = time.time()
-    started.append(now)
-    if current_run:
-        _lateness.append(now - current_run.scheduled_at.timestamp())
+Row = tuple[str, ...]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--jobs", type=int, default=10_000)
-    parser.add_argument("--idle", type=int, default=100_000)
-    parser.add_argument("--postgres", default="", help="URL; without one a server is started from the Debian package")
-    parser.add_argument("--only", choices=["sqlite", "postgres"], default="")
-    options = parser.parse_args()
-    for name, url in databases(options):
-        print(f"\n{name}")
-        ours = burst(url(), options.jobs)
-        theirs = their_burst(url(), options.jobs)
-        print(f"  on record, against APScheduler's rate: {theirs['all started'] / ours['all on record']:.1f} x")
-        punctual(url())
-        idle(url(), options.idle)
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    jobs: int = 10_000
+    rounds: int = 3
+    lead_s: float = 8.0  # to declare, add and read the jobs before they are due
+    fires: int = 500
+    idle_jobs: int = 100_000
+    idle_s: float = 20.0
 
 
-def databases(options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
-    directory = Path(tempfile.mkdtemp(prefix="wfbench"))
-    if options.only != "postgres":
-        names = iter(range(100))
-        yield "SQLite (WAL, synchronous=FULL)", lambda: f"sqlite:///{directory}/{next(names)}.db"
-    if options.only == "sqlite":
-        return
-    if options.postgres:
-        yield "PostgreSQL", lambda: options.postgres
-        return
-    from tests.support.postgres import PostgresServer  # noqa: PLC0415 - only when no URL is given
+QUICK = Sizes(jobs=1_000, rounds=1, lead_s=5.0, fires=50, idle_jobs=1_000, idle_s=3.0)
 
-    with PostgresServer(fsync=True) as server:
-        yield "PostgreSQL (fsync on)", server.new_database
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Answers a new, empty database each time."""
+
+    name: str
+    new: Callable[[], str]
+    tunable: bool = False  # is whalefall's engine another than SQLAlchemyJobStore's?
 
 
 @contextmanager
-def scheduling(url: str, scheduler: Scheduler, **config: Any) -> Iterator[SchedulerState]:
-    app = Flask("bench")
-    app.config.update(SCHEDULER_DATABASE_URL=url, SCHEDULER_THREADS=10, **config)
-    scheduler.init_app(app, Settings.load({"ENABLE_SCHEDULER": "true"}))
-    state = of(app)
-    try:
-        yield state
-    finally:
-        state.stop(2)
-        state.ledger.engine.dispose()
+def databases(only: str, directory: Path) -> Iterator[list[Database]]:
+    with contextlib.ExitStack() as stack:
+        found = []
+        if only != "postgresql":
+            numbers = itertools.count(1)
+            found.append(Database("SQLite", lambda: f"sqlite:///{directory}/{next(numbers)}.db", tunable=True))
+        if only != "sqlite":
+            server = stack.enter_context(PostgresServer(fsync=True))
+            found.append(Database("PostgreSQL", server.new_database))
+        yield found
 
 
-def burst(url: str, jobs: int) -> dict[str, float]:
-    started.clear()
-    _lateness.clear()
-    instant = (datetime.now(UTC) + timedelta(seconds=_LEAD_S + jobs / 3000)).replace(microsecond=0)
-    scheduler = Scheduler()
-    for number in range(jobs):
-        scheduler.task("date", id=f"job{number}", run_date=instant)(work)
-    with scheduling(url, scheduler) as state:
-        state.start()
-        on_record = threading.Thread(target=_watch_record, args=(state, jobs, instant.timestamp(), result := {}))
-        on_record.start()
-        _wait_for(jobs)
-        on_record.join()
-    result["all started"] = max(started) - instant.timestamp()
-    late = sorted(_lateness)
-    result["late p50"], result["late p99"] = late[len(late) // 2], late[int(len(late) * 0.99)]
-    _show(f"whalefall, {jobs} jobs at once", result)
+def scene(name: str, directory: Path, **arguments: Any) -> Result:
+    """Plays it in a new process; what goes wrong there is said here."""
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "DATA_DIR": str(directory),
+        "RUN_DIR": str(directory / "run"),
+        "ENABLE_SCHEDULER": "true",
+    }
+    command = [sys.executable, "-m", "bench.scheduler_scenes", name, json.dumps(arguments)]
+    done = subprocess.run(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, timeout=SCENE_S, check=True)
+    result: Result = json.loads(done.stdout)
     return result
 
 
-def _watch_record(state: SchedulerState, jobs: int, instant: float, result: dict[str, float]) -> None:
-    engine = make_engine(state.database_url)
-    while True:
-        with engine.connect().execution_options(whalefall_read=True) as connection:
-            if connection.execute(text("SELECT count(*) FROM wf_run")).scalar_one() >= jobs:
-                result["all on record"] = time.time() - instant
-                break
-        time.sleep(0.02)
-    engine.dispose()
-
-
-def their_burst(url: str, jobs: int) -> dict[str, float]:
-    started.clear()
-    store = SQLAlchemyJobStore(engine=make_engine(url))
-    instant = (datetime.now(UTC) + timedelta(seconds=_LEAD_S + jobs / 500)).replace(microsecond=0)
-    scheduler = BackgroundScheduler(
-        jobstores={"default": store}, job_defaults={"misfire_grace_time": None}, timezone="UTC"
+def burst(database: Database, directory: Path, sizes: Sizes) -> str:
+    rounds = [
+        scene("burst", directory, url=database.new(), jobs=sizes.jobs, lead_s=sizes.lead_s) for _ in range(sizes.rounds)
+    ]
+    ours = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+    theirs = {"APScheduler, `SQLAlchemyJobStore(url=…)`": False}
+    if database.tunable:
+        theirs["APScheduler, its store on whalefall's engine (WAL)"] = True
+    rows = [_burst_row(f"whalefall, median of {sizes.rounds}", ours, ours, sizes.jobs)]
+    rows.append(
+        _burst_row("whalefall, slowest", {name: max(each[name] for each in rounds) for name in ours}, ours, sizes.jobs)
     )
-    scheduler.add_listener(lambda event: None, EVENT_JOB_EXECUTED)
-    for number in range(jobs):
-        scheduler.add_job(work, "date", id=f"job{number}", run_date=instant)
-    scheduler.start()
-    _wait_for(jobs)
-    scheduler.shutdown()
-    store.engine.dispose()
-    result = {"all started": max(started) - instant.timestamp()}
-    _show(f"APScheduler {jobs} jobs at once", result)
-    return result
+    for name, tuned in theirs.items():
+        found = scene("their_burst", directory, url=database.new(), jobs=sizes.jobs, lead_s=sizes.lead_s, tuned=tuned)
+        rows.append(_burst_row(name, found, ours, sizes.jobs))
+    head = (
+        "all on record",
+        "jobs a second",
+        "all started",
+        "late p50",
+        "p99",
+        "all ends on record",
+        "transactions to record",
+    )
+    title = f"{database.name}: {sizes.jobs:,} daily jobs due in the same second, {THREADS} threads"
+    return table(title, head, rows)
 
 
-def punctual(url: str) -> None:
-    """One job a second and nothing else due."""
-    started.clear()
-    _lateness.clear()
-    scheduler = Scheduler()
-    scheduler.task("interval", id="tick", seconds=0.25)(work)
-    with scheduling(url, scheduler) as state:
-        state.start()
-        _wait_for(100)
-    late = sorted(_lateness)
-    _show("alone, each 0.25 s", {"late p50": late[len(late) // 2], "late p99": late[int(len(late) * 0.99)]})
+def _burst_row(name: str, found: Result, ours: Result, jobs: int) -> Row:
+    rate = f"{jobs / found['recorded_s']:,.0f}"
+    if found["recorded_s"] != ours["recorded_s"]:
+        rate += f" (whalefall: {found['recorded_s'] / ours['recorded_s']:.1f}x)"
+    return (
+        name,
+        f"{found['recorded_s']:.2f} s",
+        rate,
+        *(f"{found[key]:.2f} s" for key in ("started_s", "late_p50_s", "late_p99_s")),
+        f"{found['ended_s']:.2f} s" if "ended_s" in found else "not kept",
+        f"{found.get('transactions', jobs):,.0f}",
+    )
 
 
-def idle(url: str, jobs: int) -> None:
-    """CPU seconds of ten idle seconds, with none and with many jobs."""
-    scheduler = Scheduler()
-    for number in range(jobs):
-        scheduler.task("cron", id=f"job{number}", month=1, day=1)(work)
-    with scheduling(url, scheduler) as state:
-        began = time.monotonic()
-        state.start()
-        while not state.ledger.jobs():
-            time.sleep(0.5)
-        print(f"  {jobs} idle jobs: declared in {time.monotonic() - began:.1f} s", end="")
-        time.sleep(1)
-        before = _cpu_s()
-        time.sleep(10)
-        print(f", CPU while idle {(_cpu_s() - before) * 10:.1f} %")
+def alone(among: Sequence[Database], directory: Path, sizes: Sizes) -> str:
+    rows = []
+    for database in among:
+        found = scene("alone", directory, url=database.new(), every_s=EVERY_S, fires=sizes.fires)
+        late = sorted(found["lateness_s"])
+        points = [quantile(late, share) for share in (0.5, 0.9, 0.99)]
+        rows.append((database.name, *(f"{1000 * each:.1f} ms" for each in (*points, late[-1])), str(len(late))))
+    return table(
+        f"One job every {EVERY_S:g} s, nothing else due: how late", ("p50", "p90", "p99", "latest", "fires"), rows
+    )
 
 
-def _cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+def idle(among: Sequence[Database], directory: Path, sizes: Sizes) -> str:
+    """All at the same time: they do nothing, and it is CPU time that counts, not the clock."""
+    scenes = [(database, jobs) for database in among for jobs in (0, sizes.idle_jobs)]
+    with ThreadPoolExecutor(len(scenes)) as at_once:
+        found = list(
+            at_once.map(
+                lambda one: scene("idle", directory, url=one[0].new(), jobs=one[1], watch_s=sizes.idle_s), scenes
+            )
+        )
+    rows = [
+        (
+            f"{database.name}, {jobs:,} jobs",
+            f"{1000 * each['cpu_s']:.0f} ms",
+            f"{each['percent']:.2f} %",
+            f"{each['declared_s']:.1f} s",
+        )
+        for (database, jobs), each in zip(scenes, found, strict=True)
+    ]
+    title = (
+        f"{sizes.idle_s:g} s with nothing due: CPU time of the scheduler, and of the PostgreSQL processes that serve it"
+    )
+    return table(title, ("CPU time", "of one core", "until all were declared"), rows)
 
 
-def _wait_for(count: int) -> None:
-    while len(started) < count:
-        time.sleep(0.02)
+def table(title: str, head: Row, rows: Sequence[Row]) -> str:
+    lines = [f"### {title}", "", "| | " + " | ".join(head) + " |", "|---|" + "--:|" * len(head)]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([*lines, ""])
 
 
-def _show(what: str, figures: dict[str, float]) -> None:
-    print(f"  {what}: " + ", ".join(f"{name} {value * 1000:.0f} ms" for name, value in figures.items()))
+def machine(load_before: float, directory: Path, among: Sequence[Database]) -> str:
+    versions = [
+        f"APScheduler {version('apscheduler')}",
+        f"SQLAlchemy {version('sqlalchemy')}",
+        f"SQLite {sqlite3.sqlite_version}",
+    ]
+    if any(database.name == "PostgreSQL" for database in among):
+        versions.append(_postgres_version())
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        "",
+    )
+    return (
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}: whalefall {whalefall.__version__}, {', '.join(versions)}; "
+        f"Python {platform.python_version()}, Linux {platform.release()}, {os.cpu_count()} cores ({model}), "
+        f"databases on {_file_system(directory)}, where fsync of a page takes {1000 * _fsync_s(directory):.2f} ms; "
+        f"load {load_before:.1f} at the start, {os.getloadavg()[0]:.1f} at the end.\n"
+    )
+
+
+def _postgres_version() -> str:
+    where = binaries()
+    assert where is not None
+    said = subprocess.run([where / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    return f"PostgreSQL {said.split()[2]}"
+
+
+def _file_system(directory: Path) -> str:
+    mounts = [part for part in psutil.disk_partitions(all=True) if directory.is_relative_to(part.mountpoint)]
+    return max(mounts, key=lambda part: len(part.mountpoint)).fstype
+
+
+def _fsync_s(directory: Path) -> float:
+    """The median; on a disk that lies, or in memory, it is nothing."""
+    took = []
+    with (directory / "fsync").open("wb") as file:
+        for _ in range(50):
+            file.write(b"x" * 4096)
+            file.flush()
+            began = time.perf_counter()
+            os.fdatasync(file.fileno())
+            took.append(time.perf_counter() - began)
+    return statistics.median(took)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(prog="bench.scheduler", description=__doc__)
+    arguments.add_argument("--quick", action="store_true", help="smaller and fewer, printed only")
+    arguments.add_argument("--only", choices=["sqlite", "postgresql"], default="", help="one database, printed only")
+    options = arguments.parse_args()
+    sizes = QUICK if options.quick else Sizes()
+    load_before, since = os.getloadavg()[0], time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="wfb-") as place, databases(options.only, Path(place)) as among:
+        directory = Path(place)
+        parts: list[str] = []
+        for play in (
+            *(lambda database=database: burst(database, directory, sizes) for database in among),
+            lambda: alone(among, directory, sizes),
+            lambda: idle(among, directory, sizes),
+        ):
+            parts.append(play())
+            print(parts[-1], flush=True)
+        parts.insert(0, machine(load_before, directory, among))
+        print(parts[0])
+    print(f"{time.monotonic() - since:.0f} s in all", file=sys.stderr)
+    if not options.quick and not options.only:
+        write(parts)
+
+
+def write(parts: Sequence[str]) -> None:
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n".join(parts) + f"\n{END}{after}")
 
 
 if __name__ == "__main__":
