@@ -1,8 +1,9 @@
 """Sentences of rooms that know no language, told in the visitor's: errors, answers of the API, reasons in the ledger.
 
 They are made in English, with names and numbers in them, often by code that serves a terminal too, and some are stored.
-So they are recognised on their way out: `sentences.zh_Hans.po` has each with %(name)s where its values stand. What is
-not recognised stays as it is. A test reads the sentences out of the code and compares.
+So they are recognised on their way out: `sentences.zh_Hans.po`, and `supervisor.zh_Hans.po` for what PID 1 says, have
+each with %(name)s where its values stand. What is not recognised stays as it is. Tests read the sentences out of the
+code and compare.
 """
 
 import re
@@ -14,8 +15,10 @@ from babel.messages.pofile import read_po
 
 from whalefall.app.language import language, translate
 
-_SENTENCES = Path(__file__).with_name("translations") / "sentences.zh_Hans.po"
+_TRANSLATIONS = Path(__file__).with_name("translations")
+_FILES = ("sentences.zh_Hans.po", "supervisor.zh_Hans.po")
 _VALUE = re.compile(r"%\((\w+)\)s")
+_NUMBER = r"[\d.e+-]+"
 _WORDS = ("state", "role")  # values of these names are words of the pages
 _LENGTH_MAX = 2_000  # a traceback is no sentence
 
@@ -32,16 +35,22 @@ class Sentence:
 @cache
 def sentences() -> tuple[Sentence, ...]:
     """The ones that say most literally first, so that a general one does not swallow a particular one."""
-    with _SENTENCES.open("rb") as file:
-        found = [(str(message.id), str(message.string)) for message in read_po(file, locale="zh_Hans") if message.id]
+    found = [pair for name in _FILES for pair in told_in(name)]
     found.sort(key=lambda pair: len(_VALUE.sub("", pair[0])), reverse=True)
     return tuple(Sentence(english, _pattern(english), chinese) for english, chinese in found)
 
 
+def told_in(name: str) -> list[tuple[str, str]]:
+    """English and Chinese of one file."""
+    with (_TRANSLATIONS / name).open("rb") as file:
+        return [(str(message.id), str(message.string)) for message in read_po(file, locale="zh_Hans") if message.id]
+
+
 def _pattern(english: str) -> re.Pattern[str]:
+    """A value is anything; seconds are a number, which tells the end of a sentence from a sentence inside it."""
     literal = re.split(r"%\(\w+\)s", english)
     names = _VALUE.findall(english)
-    groups = [f"(?P<{name}>.+?)" for name in names] + [""]
+    groups = [f"(?P<{name}>{_NUMBER if name.endswith('_s') else '.+?'})" for name in names] + [""]
     return re.compile("".join(re.escape(text) + group for text, group in zip(literal, groups, strict=True)), re.DOTALL)
 
 

@@ -14,7 +14,7 @@ from flask import Flask
 import whalefall
 from tests.unit.app.conftest import PASSWORD, Visitor
 from whalefall.app.notify import incidents
-from whalefall.app.retelling import _VALUE, retold, sentences
+from whalefall.app.retelling import _VALUE, retold, sentences, told_in
 
 ROOT = Path(whalefall.__file__).parent
 CHINESE = {"Accept-Language": "zh-CN"}
@@ -114,7 +114,8 @@ def test_every_sentence_of_the_code_is_known_in_chinese(shared: Flask) -> None:
 
 def test_every_translation_is_of_a_sentence_that_exists_and_keeps_its_values() -> None:
     said = [*(text for _, text in said_by_the_code()), *ALSO_SAID, "f(a): b."]
-    for sentence in sentences():
+    here = {english for english, _ in told_in("sentences.zh_Hans.po")}
+    for sentence in (each for each in sentences() if each.english in here):
         assert any(sentence.pattern.fullmatch(text) for text in said), sentence.english
         assert set(_VALUE.findall(sentence.english)) == set(_VALUE.findall(sentence.chinese)), sentence.english
 

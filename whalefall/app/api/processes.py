@@ -31,17 +31,18 @@ def from_supervisor(question: Callable[[], Any]) -> Any:
     except ControlError as error:
         sentence = str(error)
         if sentence.startswith("there is no "):
-            raise Problem(404, "RESOURCE_NOT_FOUND", _sentence(sentence)) from None
+            raise Problem(404, "RESOURCE_NOT_FOUND", sentence_of(sentence)) from None
         raise Problem(
             503,
             "SUPERVISOR_UNAVAILABLE",
-            _sentence(sentence),
+            sentence_of(sentence),
             suggestions=("Start the whole site under one supervisor: whalefall serve",),
             headers={"Retry-After": "5"},
         ) from None
 
 
-def _sentence(text: str) -> str:
+def sentence_of(text: str) -> str:
+    """As it stands by itself on a page or in an answer."""
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "serve")) else ".")
 
 

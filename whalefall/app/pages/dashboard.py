@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from whalefall import scheduler
 from whalefall.app import processes
 from whalefall.app.api.health import scheduler_health
-from whalefall.app.api.processes import from_supervisor
+from whalefall.app.api.processes import from_supervisor, sentence_of
 from whalefall.app.jobs import look_at_host
 from whalefall.app.roles import Role, needs
 from whalefall.app.store import process_samples, samples
@@ -35,7 +35,7 @@ def dashboard() -> ResponseReturnValue:
     try:
         status, events, unavailable = processes.status(), processes.events(_EVENTS), ""
     except ControlError as error:
-        status, events, unavailable = None, [], str(error)
+        status, events, unavailable = None, [], sentence_of(str(error))
     shown_since, hostname = datetime.now(UTC) - _SHOWN, socket.gethostname()
     return render_template(
         "whalefall/dashboard.html",
