@@ -495,6 +495,13 @@ class TestSetup:
         with pytest.raises(ConfigError, match="SCHEDULER_POLL_S: -1 is not a number above 0"):
             make_app(sqlite_url, scheduler, SCHEDULER_POLL_S=-1)
 
+    def test_a_wrong_time_zone_is_named_at_the_start(self, scheduler: Scheduler, sqlite_url: str) -> None:
+        on(scheduler, jobs.note, id="yearly")
+        state = scheduling.of(make_app(sqlite_url, scheduler, SCHEDULER_TIMEZONE="Mars/Olympus"))
+        with pytest.raises(ConfigError, match="SCHEDULER_TIMEZONE: 'Mars/Olympus' is not a time zone"):
+            state.start()
+        state.ledger.engine.dispose()
+
     def test_a_wrong_database_is_named(self, scheduler: Scheduler) -> None:
         for url, sentence in (("mysql://x/y", "not in 'mysql'"), ("what", "is no database URL")):
             with pytest.raises(ConfigError, match=sentence):

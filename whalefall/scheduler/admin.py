@@ -51,12 +51,12 @@ class JobAdmin:
 
     def edit_trigger(self, job_id: str, cron_expression: str, *, actor: str, version: int | None = None) -> JobView:
         """5, 6 or 7 fields. The edit survives deploys. Raises JobNotFound, InvalidTrigger, JobConflict."""
-        self._state.ledger.edit_trigger(job_id, _spec(cron_expression), actor, version)
+        self._edit(job_id, _spec(cron_expression), actor, version)
         return self._changed(job_id)
 
     def reset_trigger(self, job_id: str, *, actor: str) -> JobView:
         """Back to what the code declares."""
-        self._state.ledger.edit_trigger(job_id, None, actor)
+        self._edit(job_id, None, actor, None)
         return self._changed(job_id)
 
     def pause(self, job_id: str, *, actor: str, reason: str = "", until: datetime | None = None) -> JobView:
@@ -110,12 +110,14 @@ class JobAdmin:
         self._state.wake()
 
     def preview(self, job_id: str, cron_expression: str | None = None, count: int = 20) -> list[datetime]:
-        """The next `count` fires, of the trigger in effect or of another expression."""
+        """The next `count` fires, of the trigger in effect or of another expression. Raises InvalidTrigger."""
         record = self._state.ledger.job(job_id)
         spec = record.effective_trigger if cron_expression is None else _spec(cron_expression)
         try:
             trigger = build_trigger(spec, timezone=record.timezone, anchor=record.anchor, dst=record.policies.dst)
         except TriggerError as error:
+            if cron_expression is None:
+                return []  # the job says why, in its `broken_reason`
             raise InvalidTrigger(str(error)) from None
         fires: list[datetime] = []
         instant = trigger.next_after(self._state.ledger.now())
@@ -193,6 +195,12 @@ class JobAdmin:
     def why(self, job_id: str, moment: datetime) -> list[str]:
         """Sentences: why the job ran, or did not, at that moment (aware). Raises JobNotFound."""
         return why(self._state.ledger, job_id, moment)
+
+    def _edit(self, job_id: str, spec: TriggerSpec | None, actor: str, version: int | None) -> None:
+        try:
+            self._state.ledger.edit_trigger(job_id, spec, actor, version)
+        except TriggerError as error:  # its time zone is gone, or what the code says means nothing here
+            raise InvalidTrigger(str(error)) from None
 
     def _changed(self, job_id: str) -> JobView:
         self._state.wake()

@@ -12,6 +12,7 @@ from whalefall.scheduler.core.triggers import (
     TriggerError,
     TriggerSpec,
     argument_names,
+    build_trigger,
     spec_from_arguments,
     zone_named,
 )
@@ -75,9 +76,10 @@ def declare(
     zone = options.get("timezone")
     timezone = None if zone is None else str(getattr(zone, "key", zone))
     try:
-        spec_from_arguments(trigger, trigger_arguments, timezone=timezone or "UTC", now=now)
         zone_named(timezone or "UTC")
+        spec = spec_from_arguments(trigger, trigger_arguments, timezone=timezone or "UTC", now=now)
         policies = policies_from(_policy_options(trigger, remaining))
+        build_trigger(spec, timezone=timezone or "UTC", anchor=now, dst=policies.dst)
         check_arguments(function, args, kwargs or {})
     except (TriggerError, PolicyError, InvalidArguments) as error:
         raise JobDeclarationError(f"{place}: {error}") from None

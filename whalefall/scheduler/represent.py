@@ -65,21 +65,21 @@ def cron_expression(spec: TriggerSpec) -> str | None:
         return None
     try:
         return cron_of(spec).expression
-    except TriggerError:
+    except (TriggerError, AttributeError, KeyError, TypeError):
         return None
 
 
 def trigger_args(spec: TriggerSpec) -> dict[str, str]:
     """second … year for cron; what was said for the others."""
+    stored = spec.get("fields")
+    fields = stored if isinstance(stored, dict) else {}  # a job in quarantine is shown, too
     if spec["type"] == "cron":
-        return {name: spec["fields"].get(name, "*") for name in FIELDS} | (
-            {"week": spec["fields"]["week"]} if "week" in spec["fields"] else {}
-        )
-    if spec["type"] == "interval":
+        return {name: fields.get(name, "*") for name in FIELDS} | ({"week": fields["week"]} if "week" in fields else {})
+    if spec["type"] == "interval" and isinstance(spec.get("seconds"), int | float):
         return _interval_args(spec["seconds"])
     if spec["type"] == "date":
-        return {"run_date": spec["at"]}
-    return {name: str(value) for name, value in spec.get("fields", {}).items()}
+        return {"run_date": str(spec.get("at"))}
+    return {name: str(value) for name, value in fields.items()}
 
 
 def run_view(record: RunRecord) -> RunView:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from sqlalchemy import Engine
 
+from whalefall.errors import ConfigError
 from whalefall.scheduler import functions
 from whalefall.scheduler.checkpoints import Checkpoints, NoCheckpoints
+from whalefall.scheduler.core.triggers import TriggerError, zone_named
 from whalefall.scheduler.declaration import Declaration
 from whalefall.scheduler.errors import LedgerUnavailable, SchedulerNotInstalled
 from whalefall.scheduler.ledger import Ledger
@@ -54,8 +56,13 @@ class SchedulerState:
 
     @property
     def timezone(self) -> str:
-        """Of jobs that name none."""
-        return str(self.app.config.get("SCHEDULER_TIMEZONE") or self.settings.scheduler_timezone)
+        """Of jobs that name none. Raises ConfigError."""
+        name = str(self.app.config.get("SCHEDULER_TIMEZONE") or self.settings.scheduler_timezone)
+        try:
+            zone_named(name)
+        except TriggerError as error:
+            raise ConfigError(f"SCHEDULER_TIMEZONE: {error}") from None
+        return name
 
     @property
     def lock(self) -> str:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from whalefall.scheduler.core.triggers import TriggerError
 from whalefall.scheduler.core.words import in_words
+from whalefall.scheduler.errors import JobNotFound
 from whalefall.scheduler.ledger import Ledger
 from whalefall.scheduler.ledger.records import EventRecord, JobRecord, RunRecord
 from whalefall.scheduler.verify import expected_instants
@@ -15,10 +17,18 @@ _VACANT = timedelta(seconds=1)  # shorter changes of leader are no reason
 
 def why(ledger: Ledger, job_id: str, moment: datetime) -> list[str]:
     """Sentences, from the answer to its causes. Raises JobNotFound."""
-    record = ledger.job(job_id)
+    deleted = ledger.events_of(job_id, ["deleted"])
+    try:
+        record = ledger.job(job_id)
+    except JobNotFound:
+        if not deleted:
+            raise
+        record = None
     rows = ledger.covering(job_id, moment, moment + timedelta(seconds=1) - _TICK)
     if rows:
         return [line for row in rows for line in _told(ledger, row)]
+    if record is None:
+        return [f"The job was deleted {_at(deleted[-1].at)} by {deleted[-1].actor or 'somebody'}."]
     return list(_not_on_record(ledger, record, moment))
 
 
@@ -50,7 +60,14 @@ def _not_on_record(ledger: Ledger, record: JobRecord, moment: datetime) -> Itera
     if schedules and moment < (since := datetime.fromisoformat(schedules[0].detail["since"])):
         yield f"The job did not exist yet: it was declared {_at(since)}."
         return
-    near = expected_instants(schedules, moment - _NEAR, moment + _NEAR)
+    if record.retired_at is not None and moment > record.retired_at:
+        yield f"The job is retired: it is gone from the code since {_at(record.retired_at)}, and fires no more."
+        return
+    try:
+        near = expected_instants(schedules, moment - _NEAR, moment + _NEAR)
+    except TriggerError as error:
+        yield f"Nobody can tell whether it was due at {_at(moment)}: {error}"
+        return
     if not any(moment <= instant < moment + timedelta(seconds=1) for instant in near):
         trigger = f"{in_words(record.effective_trigger)} ({record.timezone})"
         yield f"No run was due at {_at(moment)}: the trigger is {trigger}."
@@ -64,11 +81,20 @@ def _not_on_record(ledger: Ledger, record: JobRecord, moment: datetime) -> Itera
     now = ledger.now()
     if moment > now:
         yield f"It is due at {_at(moment)}, which is still to come."
+        yield from _in_the_way(record, moment)
     elif record.next_fire_at is not None and record.next_fire_at <= moment:
         yield f"It was due at {_at(moment)}, and no scheduler has looked since; it will be caught up."
         yield from _leadership(ledger, moment, now)
     else:
         yield f"It was due at {_at(moment)} and there is no row: the history may have been pruned."
+
+
+def _in_the_way(record: JobRecord, moment: datetime) -> Iterator[str]:
+    """What would keep it from running, if nothing changes until then."""
+    if record.broken_reason:
+        yield f"It will be skipped: broken: {record.broken_reason.strip().splitlines()[-1]}"
+    elif record.pause is not None and record.pause.covers(moment):
+        yield f"It will be skipped: {record.pause}."
 
 
 def _leadership(ledger: Ledger, start: datetime, end: datetime) -> Iterator[str]:

@@ -136,6 +136,20 @@ def test_an_interval_needs_a_length() -> None:
     refused("An interval needs a length", "interval")
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"days": 10**12}, "The length of the interval means nothing"),
+        ({"days": 4_000_000}, "is not a trigger: OverflowError"),
+        ({"seconds": "5"}, "The length of the interval means nothing"),
+        ({"seconds": 0}, "An interval needs a length of 0.1 s at least"),
+        ({"seconds": -5}, "An interval needs a length of 0.1 s at least"),
+    ],
+)
+def test_an_interval_that_no_calendar_holds_is_refused(options: dict[str, Any], sentence: str) -> None:
+    refused(sentence, "interval", **options)
+
+
 def test_weekday_names_and_ordinals_are_no_ambiguity() -> None:
     assert declared(day_of_week="mon-fri").trigger_arguments["day_of_week"] == "mon-fri"
     assert declared("cron", id="third", day_of_week="fri#3").policies

@@ -74,6 +74,7 @@ class FirePlan:
     rows: tuple[PlannedRun, ...]
     next_fire_at: datetime | None
     pause_ended: bool = False
+    uncomputable: str = ""  # why there is no next instant to be known: the job goes into quarantine
 
 
 def plan_fires(due: Due, now: datetime) -> FirePlan:

@@ -17,6 +17,8 @@ from whalefall.scheduler.core.zones import FOLLOW_ELAPSED_TIME, DstPolicy, next_
 
 TriggerSpec = dict[str, Any]
 
+UNCOMPUTABLE = "Its trigger cannot be computed"  # how a job's quarantine begins that is not about its function
+
 _TICK = timedelta(microseconds=1)
 _INTERVAL_FIELDS = ("weeks", "days", "hours", "minutes", "seconds")
 _CALENDAR_FIELDS = ("years", "months", "weeks", "days", "hour", "minute", "second")
@@ -60,7 +62,10 @@ class IntervalTrigger:
 
     def next_after(self, instant: datetime) -> datetime | None:
         passed = (instant - self.anchor) // self.every
-        found = self.anchor + max(passed + 1, 0) * self.every
+        try:
+            found = self.anchor + max(passed + 1, 0) * self.every
+        except OverflowError:  # after the year 9999
+            return None
         return None if self.end is not None and found > self.end else found
 
 
@@ -87,14 +92,24 @@ class CalendarTrigger:
 
 
 def build_trigger(spec: TriggerSpec, *, timezone: str, anchor: datetime, dst: DstPolicy) -> Trigger:
-    """The trigger that `spec` describes. Raises TriggerError."""
-    zone = zone_named(timezone)
+    """The trigger that `spec` describes. Raises TriggerError, whatever a release or a hand may have stored."""
+    try:
+        return _built(spec, zone_named(timezone), anchor, dst)
+    except TriggerError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise TriggerError(f"{spec!r} is not a trigger: {type(error).__name__}: {error}.") from None
+
+
+def _built(spec: TriggerSpec, zone: ZoneInfo, anchor: datetime, dst: DstPolicy) -> Trigger:
     match spec.get("type"):
         case "cron":
             return CronTrigger(cron_of(spec), zone, dst, _instant(spec.get("start")), _instant(spec.get("end")))
         case "interval":
             start = _instant(spec.get("start"))
             every = timedelta(seconds=spec["seconds"])
+            if every <= timedelta():
+                raise TriggerError(f"{spec['seconds']!r} s is no interval.")
             return IntervalTrigger(every, start or anchor + every, _instant(spec.get("end")))
         case "date":
             return DateTrigger(datetime.fromisoformat(spec["at"]).astimezone(UTC))
@@ -199,7 +214,10 @@ def _cron_from_arguments(given: dict[str, Any], timezone: str, now: datetime) ->
 
 def _interval_from_arguments(given: dict[str, Any], timezone: str, now: datetime) -> TriggerSpec:
     edges = _edges(given, timezone)
-    every = timedelta(**{name: given[name] for name in _INTERVAL_FIELDS if name in given})
+    try:
+        every = timedelta(**{name: given[name] for name in _INTERVAL_FIELDS if name in given})
+    except (TypeError, OverflowError) as error:
+        raise TriggerError(f"The length of the interval means nothing: {error}.") from None
     if every < timedelta(milliseconds=100):
         raise TriggerError(
             "An interval needs a length of 0.1 s at least: write seconds=, minutes=, hours=, days= or weeks=."

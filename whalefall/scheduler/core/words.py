@@ -19,13 +19,13 @@ def in_words(spec: TriggerSpec) -> str:
         case "cron":
             try:
                 return cron_in_words(cron_from_fields(spec["fields"], days_must_both_match=spec.get("match") == "both"))
-            except (CronSyntaxError, KeyError):
+            except (CronSyntaxError, AttributeError, KeyError, TypeError):
                 return "a cron expression that means nothing"
-        case "interval":
+        case "interval" if isinstance(spec.get("seconds"), int | float):
             return f"every {_length(spec['seconds'])}"
         case "date":
-            return f"once, at {spec['at'][:19].replace('T', ' ')} UTC"
-        case "calendarinterval":
+            return f"once, at {str(spec.get('at'))[:19].replace('T', ' ')} UTC"
+        case "calendarinterval" if isinstance(spec.get("fields"), dict):
             return "every " + ", ".join(f"{value} {name}" for name, value in spec["fields"].items() if value)
     return "by an unknown trigger"
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from whalefall.scheduler.core.fires import Alive, Due, FirePlan, Pause, plan_fires
+from whalefall.scheduler.core.fires import Alive, Due, FirePlan, Pause, PlannedRun, plan_fires
 from whalefall.scheduler.core.policies import Policies, stored_policies
 from whalefall.scheduler.core.runs import RunState, Source
-from whalefall.scheduler.core.triggers import Trigger, TriggerError, TriggerSpec, build_trigger
-from whalefall.scheduler.ledger import events, leases
+from whalefall.scheduler.core.triggers import UNCOMPUTABLE, Trigger, TriggerError, TriggerSpec, build_trigger
+from whalefall.scheduler.ledger import events, jobs, leases
 from whalefall.scheduler.ledger.bulk import insert_runs, move_cursors
 from whalefall.scheduler.ledger.dialects import chunks, clock, insert, locked
 from whalefall.scheduler.ledger.records import JobRecord, Tenure, new_run_id
@@ -65,6 +65,9 @@ def record(connection: Connection, tenure: Tenure, now: datetime, limit: int, re
     reached("fire.inserted")
     move_cursors(connection, [(record.job_id, record.next_fire_at, plan.next_fire_at) for record, plan in plans])
     _end_pauses(connection, [record for record, plan in plans if plan.pause_ended])
+    for record, plan in plans:
+        if plan.uncomputable:
+            jobs.quarantine_trigger(connection, record.job_id, record.next_fire_at, plan.uncomputable)
     reached("fire.advanced")
     queued = sum(row["state"] == RunState.QUEUED for row in rows)
     return Fired(len(due), queued, len(rows) - queued)
@@ -162,8 +165,9 @@ def _alive(connection: Connection, job_ids: Sequence[str]) -> dict[str, Alive]:
 def _plan(record: DueJob, alive: Alive, now: datetime) -> FirePlan:
     try:
         trigger = record.trigger()
-    except TriggerError:
-        return FirePlan((), None)  # quarantined at the next reconciliation, with the sentence
+    except TriggerError as error:  # a zone that is gone, what a later release wrote: the other jobs go on
+        why, at = f"{UNCOMPUTABLE}: {error}", record.next_fire_at
+        return FirePlan((PlannedRun(at, RunState.SKIPPED_BROKEN, at, f"broken: {why}"),), None, uncomputable=why)
     due = Due(record.job_id, record.next_fire_at, trigger, record.policies, record.pause, record.broken_reason, alive)
     return plan_fires(due, now)
 

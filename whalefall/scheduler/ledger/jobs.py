@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from whalefall.scheduler.core.fires import Due, plan_fires
 from whalefall.scheduler.core.runs import RunState
-from whalefall.scheduler.core.triggers import TriggerError
+from whalefall.scheduler.core.triggers import UNCOMPUTABLE, TriggerError
 from whalefall.scheduler.ledger import events
 from whalefall.scheduler.ledger.dialects import chunks, clock, clock_after, locked
 from whalefall.scheduler.ledger.records import JobRecord, job_record
@@ -91,6 +91,27 @@ def remove(connection: Connection, job_id: str) -> None:
     connection.execute(delete(job).where(job.c.job_id == job_id))
 
 
+def quarantine_trigger(connection: Connection, job_id: str, cursor: datetime, why: str) -> None:
+    """A job whose next instant nobody can tell: out of the way until an edit, or a release, gives it a good trigger."""
+    connection.execute(
+        update(job)
+        .where(job.c.job_id == job_id)
+        .values(broken_reason=why, version=job.c.version + 1, updated_at=clock())
+    )
+    events.note(connection, "broken", job_id=job_id, detail={"why": why})
+    unknown = {"why": "quarantined", "since": cursor.isoformat(), "trigger": None}
+    events.note(connection, "schedule", job_id=job_id, detail=unknown)
+
+
+def uncomputable(record: JobRecord) -> str:
+    """Why its trigger cannot be computed; empty if it can."""
+    try:
+        record.trigger()
+    except TriggerError as error:
+        return f"{UNCOMPUTABLE}: {error}"
+    return ""
+
+
 def note_schedule(connection: Connection, record: JobRecord, *, since: datetime, actor: str, why: str) -> None:
     """From `since` on (exclusive) the job's instants follow this trigger: what `verify` computes from."""
     detail = schedule_detail(record, since, why)
@@ -101,12 +122,17 @@ def schedule_detail(record: JobRecord, since: datetime, why: str) -> dict[str, A
     return {
         "why": why,
         "since": since.isoformat(),
-        "trigger": record.effective_trigger if record.fires else None,
+        "trigger": record.effective_trigger if record.fires and not has_bad_trigger(record) else None,
         "timezone": record.timezone,
         "anchor": record.anchor.isoformat(),
         "dst_gap": record.policies.dst_gap,
         "dst_fold": record.policies.dst_fold,
     }
+
+
+def has_bad_trigger(record: JobRecord) -> bool:
+    """Is it in quarantine because of its trigger, not of its function?"""
+    return record.broken_reason.startswith(UNCOMPUTABLE)
 
 
 def unfired(record: JobRecord, moment: datetime, why: str) -> list[dict[str, Any]]:

@@ -299,7 +299,13 @@ class Ledger:
             why = "edited" if spec is not None else "reset to the code's trigger"
             late = jobs.unfired(old, now, f"its trigger was {why} by {actor} before it fired")
             fires.insert_new(connection, [fires.run_row(old, now=now, not_before=r["scheduled_at"], **r) for r in late])
-            jobs.change(connection, old, override_trigger=spec, next_fire_at=new.next_fire_at)
+            healed = jobs.has_bad_trigger(old)
+            new = replace(new, broken_reason="" if healed else old.broken_reason)
+            jobs.change(
+                connection, old, override_trigger=spec, next_fire_at=new.next_fire_at, broken_reason=new.broken_reason
+            )
+            if healed:
+                events.note(connection, "healed", job_id=job_id, actor=actor)
             jobs.note_schedule(connection, new, since=now, actor=actor, why=why)
 
     def change_job(self, job_id: str, **values: Any) -> None:
@@ -467,8 +473,8 @@ class Ledger:
         with self.writing() as connection:
             now = jobs.now(connection)
             for record in jobs.every_row(connection).values():
-                if record.next_fire_at is None or record.next_fire_at > now:
-                    continue
+                if record.next_fire_at is None or record.next_fire_at > now or jobs.uncomputable(record):
+                    continue  # one without a trigger is put into quarantine by the next leader
                 why = f"passed over by a fast-forward of {actor}"
                 late = jobs.unfired(record, now, why)
                 fires.insert_new(

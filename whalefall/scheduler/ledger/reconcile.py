@@ -137,9 +137,10 @@ def _update(connection: Connection, old: JobRecord, declaration: Declaration, co
         created_at=old.created_at,
         updated_at=old.updated_at,
     )
-    reschedule = _schedule_of(new) != _schedule_of(old)
+    new = replace(new, broken_reason=jobs.uncomputable(new))
+    reschedule = _schedule_of(new) != _schedule_of(old) or jobs.has_bad_trigger(new) != jobs.has_bad_trigger(old)
     if reschedule:
-        new = replace(new, next_fire_at=first_cursor(new, now))
+        new = replace(new, next_fire_at=None if new.broken_reason else first_cursor(new, now))
     if new == old:
         return False
     if reschedule:
@@ -148,7 +149,9 @@ def _update(connection: Connection, old: JobRecord, declaration: Declaration, co
         jobs.note_schedule(
             connection, new, since=jobs.just_before(new.next_fire_at, now), actor=code.actor, why="declared anew"
         )
-    if old.broken_reason:
+    if new.broken_reason and not jobs.has_bad_trigger(old):
+        events.note(connection, "broken", job_id=old.job_id, detail={"why": new.broken_reason})
+    if old.broken_reason and not new.broken_reason:
         events.note(connection, "healed", job_id=old.job_id)
     row = jobs.as_row(new)
     for name in ("job_id", "version", "created_at", "updated_at"):
