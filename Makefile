@@ -45,7 +45,7 @@ mutants: $(VENV)/.ready  ## break the engine on purpose and see that the tests n
 	$(BIN)/python tests/mutants.py
 
 browser: setup  ## a real Chromium drives the pages through the real Nginx
-	@bash .ci/system-packages chromium
+	@bash .ci/system-packages chromium chinese
 	$(PYTEST) -q -m browser tests/browser
 
 lint: $(VENV)/.ready  ## ruff, mypy strict, import contracts

@@ -17,6 +17,14 @@ from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
 
+# A letter as a picture; without a font that has it, all letters are the same box.
+DRAWN = """letter => {
+    const canvas = document.createElement('canvas'), pen = canvas.getContext('2d');
+    pen.font = '40px sans-serif';
+    pen.fillText(letter, 5, 45);
+    return canvas.toDataURL();
+}"""
+
 
 def test_a_run_is_started_with_arguments_and_watched_to_its_end(admin: Page, gate: Path) -> None:
     admin.goto("/scheduler")
@@ -284,6 +292,7 @@ def test_chinese_is_spoken_to_those_who_ask_for_it(open_page: OpenPage) -> None:
     expect(page.get_by_role("link", name="总览")).to_be_visible()
     page.goto("/scheduler")
     expect(page.get_by_role("heading", name="任务")).to_be_visible()
+    assert page.evaluate(DRAWN, "任") != page.evaluate(DRAWN, "务"), "no Chinese font: .ci/system-packages chinese"
     picture(page, "scheduler-zh")
 
 
