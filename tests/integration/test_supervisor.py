@@ -462,9 +462,8 @@ time.sleep(3600)
 
 
 def test_reload_applies_a_good_plan_and_refuses_a_bad_one(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from whalefall.plan import Command, plan_to_json
+    from whalefall.plan.records import replace
 
     planner = Command((sys.executable, str(tmp_path / "planner.py")), str(tmp_path), {"PATH": os.environ["PATH"]})
     a, b = instance("a", SLEEPER, tmp_path), instance("b", SLEEPER, tmp_path)
@@ -497,9 +496,8 @@ def test_reload_applies_a_good_plan_and_refuses_a_bad_one(tmp_path: Path) -> Non
 
 
 def test_a_reload_that_names_a_taken_port_changes_nothing(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from whalefall.plan import Command, plan_to_json
+    from whalefall.plan.records import replace
 
     planner = Command(("cat", str(tmp_path / "next.json")), str(tmp_path), {"PATH": os.environ["PATH"]})
     with Supervised(tmp_path, instance("a", SLEEPER, tmp_path), replan=planner) as supervised:
@@ -548,9 +546,8 @@ def test_events_tell_what_the_supervisor_did(tmp_path: Path) -> None:
 
 
 def test_reload_and_scale_answer_when_the_planner_has(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from whalefall.plan import Command, plan_to_json
+    from whalefall.plan.records import replace
 
     asked = str(tmp_path / "asked")
     code = f"import sys; open({asked!r}, 'w').write(' '.join(sys.argv[1:])); sys.exit('scheduler=2 is refused')"
@@ -762,9 +759,8 @@ def test_running_out_of_descriptors_ends_nothing(tmp_path: Path) -> None:
 
 
 def test_a_failed_services_listener_can_be_moved_by_a_reload(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from whalefall.plan import Command, plan_to_json
+    from whalefall.plan.records import replace
 
     policy = RestartPolicy(first_s=0.01, max_s=0.01, on_give_up="stop")
     broken = instance(

@@ -10,10 +10,10 @@ closes. A request is at most REQUEST_BYTES_MAX long: the peer is local, but it m
 """
 
 import json
-from dataclasses import dataclass, field
 from typing import Any
 
 from whalefall.errors import ControlError
+from whalefall.plan.records import field, frozen
 
 REQUEST_BYTES_MAX = 16_384  # a command and a target; anything longer is not for us
 REPLY_BYTES_MAX = 16_777_216  # a status of hundreds of instances with their last lines
@@ -22,7 +22,7 @@ SOCKET_NAME = "control.sock"
 COMMANDS = ("status", "logs", "events", "start", "stop", "restart", "reload", "scale", "why", "shutdown")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """`target` is a service (`web`), an instance (`web.1`) or "" for all."""
 
@@ -30,10 +30,10 @@ class Request:
     target: str = ""
     follow: bool = False
     lines: int = 100
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     ok: bool
     data: Any = None

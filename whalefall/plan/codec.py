@@ -1,6 +1,6 @@
 """Plan ⇄ JSON. An unknown or missing key or a wrong type is an error that names its path (`instances[0].stop`)."""
 
-import dataclasses
+import functools
 import json
 import types
 import typing
@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from whalefall.errors import PlanError
+from whalefall.plan import records
 from whalefall.plan.model import Plan
 
 
 def plan_to_json(plan: Plan, indent: int | None = None) -> str:
     """The Plan as one JSON document. It holds secrets: the environment is in it."""
-    return json.dumps(dataclasses.asdict(plan), indent=indent, ensure_ascii=False)
+    return json.dumps(plan, default=vars, indent=indent, ensure_ascii=False)
 
 
 def plan_from_json(text: str) -> Plan:
@@ -28,7 +29,7 @@ def plan_from_json(text: str) -> Plan:
 
 def _decode(kind: Any, value: Any, path: str) -> Any:
     origin = typing.get_origin(kind)
-    if dataclasses.is_dataclass(kind):
+    if records.is_record(kind):
         return _decode_record(kind, value, path)
     if origin in (typing.Union, types.UnionType):
         if value is None:
@@ -55,16 +56,20 @@ def _decode(kind: Any, value: Any, path: str) -> Any:
 
 def _decode_record(kind: Any, value: Any, path: str) -> Any:
     _expect(isinstance(value, dict), path, "an object", value)
-    hints = typing.get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    hints = _hints(kind)
+    fields = records.fields(kind)
     for key in value:
         if key not in fields:
             raise PlanError(f"{path}.{key} is unknown; {kind.__name__} has {', '.join(fields)}")
-    for name, field in fields.items():
-        optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-        if name not in value and not optional:
+    for name, default in fields.items():
+        if name not in value and records.is_required(default):
             raise PlanError(f"{path}.{name} is missing")
     return kind(**{key: _decode(hints[key], item, f"{path}.{key}") for key, item in value.items()})
+
+
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _expect(good: bool, path: str, wanted: str, value: Any) -> None:

@@ -5,11 +5,12 @@ one process of it (`web.1`); everything below is per instance, so that the super
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
+from whalefall.plan.records import field, frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Listener:
     """A listening socket that the supervisor binds once and hands to every generation.
 
@@ -22,19 +23,19 @@ class Listener:
     descriptor: int | None = None  # of the supervisor: a service manager has bound it (sd_listen_fds(3))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Command:
     """What to exec: `argv` in `cwd` with exactly `env` (the instance's own variables are already in it)."""
 
     argv: tuple[str, ...]
     cwd: str
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(factory=dict)
     user: str = ""  # switch to this user after the fork; "" keeps ours
     umask: int | None = None
-    limits: Mapping[str, int] = field(default_factory=dict)  # setrlimit(2) soft limits: {"nofile": 1024}
+    limits: Mapping[str, int] = field(factory=dict)  # setrlimit(2) soft limits: {"nofile": 1024}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dependency:
     """`service` must be `until` before the instance that names it may start. On stop the order is reversed."""
 
@@ -42,7 +43,7 @@ class Dependency:
     until: Literal["started", "ready", "finished"] = "ready"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Probe:
     """One question, asked every `period_s`; it fails when there is no good answer within `timeout_s`.
 
@@ -61,7 +62,7 @@ class Probe:
     failures: int = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RestartPolicy:
     """First restart at once, then `first_s` x `factor` up to `max_s` with jitter; forgotten after `stable_s` ready.
 
@@ -80,7 +81,7 @@ class RestartPolicy:
     degraded_retry_s: float = 60.0  # `degrade`: one more attempt this often
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopPolicy:
     """`signal` to the leader, `grace_s` later SIGKILL to the whole tree (systemd's KillMode=mixed).
 
@@ -102,7 +103,7 @@ class StopPolicy:
     dump_signal: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemoryLimit:
     """What holds more than `bytes` of resident memory, looked at every `period_s`, is replaced before it hurts.
 
@@ -117,7 +118,7 @@ class MemoryLimit:
     settle_s: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Instance:
     """One process that shall run, with everything that is known about its life."""
 
@@ -132,8 +133,8 @@ class Instance:
     watchdog_s: float | None = None  # once ready it must say WATCHDOG=1 this often (sd_watchdog_enabled(3))
     memory: MemoryLimit | None = None
     start_timeout_s: float = 60.0
-    restart: RestartPolicy = field(default_factory=RestartPolicy)
-    stop: StopPolicy = field(default_factory=StopPolicy)
+    restart: RestartPolicy = field(factory=RestartPolicy)
+    stop: StopPolicy = field(factory=StopPolicy)
     replace: Literal["start_first", "stop_first"] = "stop_first"
     run_once: bool = False
     log: Literal["", "text", "json", "raw", "none"] = ""  # its lines in another format than the Plan's; none: not shown
@@ -146,7 +147,7 @@ class Instance:
         return f"{self.service}.{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """All that the supervisor needs to know.
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from whalefall.errors import ConfigError
 from whalefall.plan import Listener
+from whalefall.plan.records import replace
 
 VARIABLE = "WHALEFALL_SOCKETS"
 _FIRST = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
@@ -87,7 +88,7 @@ def adopt(listeners: Sequence[Listener], environ: Mapping[str, str]) -> tuple[Li
         found = found or next((each for each in left if each.address == listener.address), None)
         if found:
             left.remove(found)
-        adopted.append(dataclasses.replace(listener, descriptor=found.descriptor) if found else listener)
+        adopted.append(replace(listener, descriptor=found.descriptor) if found else listener)
     return tuple(adopted)
 
 

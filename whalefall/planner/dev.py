@@ -5,12 +5,12 @@ honcho's rule), the defaults below, Gunicorns that load changed code, no livenes
 may sit in a debugger, one process that has the terminal, and a small process that plans again when a file changes.
 """
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from whalefall.errors import UsageError
 from whalefall.plan import Command, Instance, RestartPolicy, StopPolicy
+from whalefall.plan.records import replace
 from whalefall.planner import python
 from whalefall.planner.environment import Environment, is_set, put
 from whalefall.planner.options import nearest
@@ -55,7 +55,7 @@ def gunicorn_words(*, ours: bool, attached: bool) -> tuple[str, ...]:
 
 def as_developed(instance: Instance, *, attached: bool) -> Instance:
     """Nothing looks whether it hangs: it may well be you who holds it."""
-    return dataclasses.replace(instance, live=None, attach=attached)
+    return replace(instance, live=None, attach=attached)
 
 
 def watcher(

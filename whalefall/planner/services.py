@@ -1,6 +1,5 @@
 """One process type becomes its instances: environment, command, probe, stop. The last step before the Plan."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Literal
 
 from whalefall.errors import ConfigError
 from whalefall.plan import Command, Dependency, Instance, MemoryLimit, Probe, RestartPolicy, StopPolicy
+from whalefall.plan.records import replace
 from whalefall.planner import addresses, applications, dev, nginx, privileges, roles
 from whalefall.planner.environment import Environment, is_set, plain, put
 from whalefall.planner.gunicorn import DUMP_SIGNAL, LIVE_PATH, READY_PATH
@@ -214,7 +214,7 @@ def _live(service: Service, number: int, environ: Mapping[str, str]) -> Probe | 
                 where = service.world.options.where(role.name, key)
                 raise ConfigError(f"{where}: there is no liveness probe to time. Write what to ask by `live`.")
         return None
-    return dataclasses.replace(
+    return replace(
         probe,
         period_s=options.live_period or LIVE_PERIOD_S,
         timeout_s=options.live_timeout or LIVE_TIMEOUT_S,

@@ -10,7 +10,6 @@ import selectors
 import socket
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from whalefall.control.protocol import (
     encode_reply,
 )
 from whalefall.errors import ConfigError, ControlError
+from whalefall.plan.records import field, mutable
 from whalefall.supervisor.edge.listeners import remove_stale
 from whalefall.supervisor.edge.output import Follower
 
@@ -34,13 +34,13 @@ _PEERCRED = struct.Struct("3i")  # pid, uid, gid: unix(7)
 LISTENER_KEY = ("control", "")
 
 
-@dataclass(slots=True, eq=False)
+@mutable
 class Connection(Follower):
     """One peer. `streaming` names what it follows; "" answers one request and closes."""
 
     socket: socket.socket
     received: bytes = b""
-    outgoing: bytearray = field(default_factory=bytearray)  # grows and shrinks at its ends without being copied
+    outgoing: bytearray = field(factory=bytearray)  # grows and shrinks at its ends without being copied
     answered: bool = False
     streaming: str = ""
     wanted: frozenset[str] = frozenset()
@@ -70,7 +70,7 @@ class Connection(Follower):
             self.outgoing += encode_reply(reply)
 
 
-@dataclass(slots=True)
+@mutable
 class Control:
     """`handle` is called with each good request and the connection to answer on."""
 
@@ -78,8 +78,8 @@ class Control:
     handle: Callable[[Request, Connection], None]
     listener: socket.socket | None = None
     path: Path | None = None
-    connections: dict[int, Connection] = field(default_factory=dict)
-    closed: list[Callable[[Connection], None]] = field(default_factory=list)  # who else knows a connection
+    connections: dict[int, Connection] = field(factory=dict)
+    closed: list[Callable[[Connection], None]] = field(factory=list)  # who else knows a connection
 
     def listen(self, run_dir: Path) -> None:
         """Raises ConfigError when another whalefall answers there."""

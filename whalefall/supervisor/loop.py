@@ -11,12 +11,12 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from whalefall.errors import ConfigError
 from whalefall.plan import Instance, Plan
+from whalefall.plan.records import field, mutable
 from whalefall.supervisor.core import actions as do
 from whalefall.supervisor.core.engine import Engine
 from whalefall.supervisor.core.events import (
@@ -47,7 +47,7 @@ _LAST_KILL_S = 3.0  # how long what was killed may take to vanish; a process in 
 _LAST_WORDS_S = 1.0  # how long a reader may take to accept our last lines before we leave
 
 
-@dataclass(slots=True)
+@mutable
 class _Living:
     """What the edge knows of a life."""
 
@@ -58,7 +58,7 @@ class _Living:
     private: socket.socket | None = None  # the listener that only this generation answers on
 
 
-@dataclass(slots=True)
+@mutable
 class Loop:
     engine: Engine
     selector: selectors.BaseSelector
@@ -68,22 +68,22 @@ class Loop:
     run_dir: Path
     notify_address: str = ""  # where services say READY=1 and WATCHDOG=1
     identity: str = ""  # of this very supervisor, in the environment of all that it starts
-    groups: Groups = field(default_factory=Groups)
-    sockets: dict[str, socket.socket] = field(default_factory=dict)
-    addresses: dict[str, str] = field(default_factory=dict)
-    living: dict[str, _Living] = field(default_factory=dict)
-    leaders: dict[int, str] = field(default_factory=dict)  # pid: life, until it is reaped
+    groups: Groups = field(factory=Groups)
+    sockets: dict[str, socket.socket] = field(factory=dict)
+    addresses: dict[str, str] = field(factory=dict)
+    living: dict[str, _Living] = field(factory=dict)
+    leaders: dict[int, str] = field(factory=dict)  # pid: life, until it is reaped
     guardian: int | None = None
-    queue: deque[Event] = field(default_factory=deque)
+    queue: deque[Event] = field(factory=deque)
     trees_changed: bool = False
     exit_code: int | None = None
-    oom_kills: int | None = field(default_factory=cgroup.oom_kills)
-    dossiers: Dossiers = field(default_factory=lambda: Dossiers(""))
-    told: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_EVENTS_KEPT))
-    listeners_to_events: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
+    oom_kills: int | None = field(factory=cgroup.oom_kills)
+    dossiers: Dossiers = field(factory=lambda: Dossiers(""))
+    told: deque[dict[str, Any]] = field(factory=lambda: deque(maxlen=_EVENTS_KEPT))
+    listeners_to_events: list[Callable[[dict[str, Any]], None]] = field(factory=list)
     reload: bool = False
     hangup_stops: bool = False
-    after_turn: list["AfterTurn"] = field(default_factory=list)
+    after_turn: list["AfterTurn"] = field(factory=list)
 
     def run(self, plan: Plan) -> int:
         """Keeps `plan` true until everything has stopped; the code to exit with."""

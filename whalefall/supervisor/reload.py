@@ -9,11 +9,11 @@ import os
 import selectors
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from whalefall.errors import WhalefallError
 from whalefall.plan import Command, Plan, plan_from_json
 from whalefall.plan.order import check
+from whalefall.plan.records import frozen, replace
 from whalefall.supervisor.core.actions import Report
 from whalefall.supervisor.core.events import Exited, ExitStatus, PlanChanged
 from whalefall.supervisor.edge import clock, trees
@@ -27,7 +27,7 @@ _COMPLAINT_SHOWN = 2_000  # characters
 _ITS_SENTENCE = "whalefall: "  # how the front door begins an error
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Wish:
     answer: Callable[[str], None]
     scale: dict[str, int]

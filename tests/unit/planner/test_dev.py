@@ -1,6 +1,5 @@
 """`dev` is `serve` with a short list of differences, and `serve` has none of them."""
 
-import dataclasses
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ from tests.support.supervised import ROOT
 from tests.unit.planner.scene import Scene
 from whalefall.errors import UsageError
 from whalefall.plan import Instance
+from whalefall.plan.records import replace
 from whalefall.planner.dev import DEFAULTS
 from whalefall.planner.environment import plain
 from whalefall.planner.world import look
@@ -29,8 +29,8 @@ def test_the_list_of_differences_is_complete(scene: Scene) -> None:
     for name, instance in served.items():
         command = found[name].command
         assert command.argv[: len(instance.command.argv)] == instance.command.argv
-        assert dataclasses.replace(command, argv=instance.command.argv) == instance.command
-        assert dataclasses.replace(instance, command=command, live=None) == found[name]
+        assert replace(command, argv=instance.command.argv) == instance.command
+        assert replace(instance, command=command, live=None) == found[name]
 
 
 def test_both_gunicorns_load_changed_code_and_never_lose_patience(scene: Scene) -> None:

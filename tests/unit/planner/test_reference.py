@@ -1,6 +1,5 @@
 """The reference of options, Procfile and Plan says what the code does; its examples are run."""
 
-import dataclasses
 import re
 import tomllib
 
@@ -9,6 +8,7 @@ import pytest
 from tests.support.supervised import ROOT
 from tests.unit.planner.scene import Scene
 from whalefall.plan import Instance, Plan
+from whalefall.plan.records import fields
 from whalefall.planner.options import SERVICE, TOP, Option, from_document
 from whalefall.planner.procfile import parse
 from whalefall.planner.world import carried_procfile
@@ -48,7 +48,7 @@ def test_the_procfile_that_is_printed_is_the_one_that_runs() -> None:
 def test_every_key_of_the_plan_is_explained(record: type, heading: str) -> None:
     section = PLAN.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     keys = {key for row in re.findall(r"^\| (`[^|]*)\|", section, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)}
-    assert keys == {field.name for field in dataclasses.fields(record)}
+    assert keys == fields(record).keys()
 
 
 def test_the_split_of_the_grace_is_as_printed(scene: Scene) -> None:

@@ -1,6 +1,5 @@
 """Each option of a service reaches the Plan; a contradiction is refused by its key."""
 
-import dataclasses
 import os
 import resource
 from collections.abc import Callable
@@ -169,4 +168,4 @@ def test_a_limit_above_the_hard_one_is_refused_before_the_start(scene: Scene) ->
         pytest.skip("no hard limit on open files here")
     with pytest.raises(ConfigError, match=f"nofile = {hard + 1} is above the hard limit {hard} here"):
         worker(scene, f"limits = {{ nofile = {hard + 1} }}")
-    assert dataclasses.asdict(worker(scene, f"limits = {{ nofile = {hard} }}").command)["limits"] == {"nofile": hard}
+    assert worker(scene, f"limits = {{ nofile = {hard} }}").command.limits == {"nofile": hard}

@@ -1,13 +1,13 @@
 """All that can be ordered, in the imperative. The loop carries them out in the order given."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from whalefall.plan import Instance, Probe
+from whalefall.plan.records import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Spawn:
     """Start `instance` as `life`; answers at once with Spawned or SpawnFailed."""
 
@@ -15,7 +15,7 @@ class Spawn:
     instance: Instance
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signal:
     """To one process: the leader alone, who knows best how to pass it on (systemd's KillMode=mixed), or one worker."""
 
@@ -24,7 +24,7 @@ class Signal:
     signal: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SignalTree:
     """To every process of the life but the leader, who is dead."""
 
@@ -32,7 +32,7 @@ class SignalTree:
     signal: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SignalDescendants:
     """To every process below the leader, who is alive."""
 
@@ -40,14 +40,14 @@ class SignalDescendants:
     signal: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KillTree:
     """SIGKILL to every process of the life."""
 
     life: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AskProbe:
     """Ask once; answers later with ProbeSucceeded or ProbeFailed, unless dropped before."""
 
@@ -55,19 +55,19 @@ class AskProbe:
     probe: Probe
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DropProbe:
     life: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LookForStopped:
     """Look through the tree; answers at once with FoundStopped."""
 
     life: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Continue:
     """SIGCONT to each."""
 
@@ -75,7 +75,7 @@ class Continue:
     pids: frozenset[int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Weigh:
     """Measure its memory; answers at once with Weighed."""
 
@@ -83,14 +83,14 @@ class Weigh:
     each: Literal["worker", "tree"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Forget:
     """The life is over: close and remove all that belonged to it."""
 
     life: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Report:
     """A sentence for people. `tail_lines` > 0 adds the last lines that `life` said."""
 
@@ -101,7 +101,7 @@ class Report:
     tail_lines: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeepDossier:
     """Remember what is known about a life that ended badly. `what` is the sentence, `facts` what the engine knows."""
 
@@ -111,7 +111,7 @@ class KeepDossier:
     facts: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exit:
     """Everything has ended; leave with this code."""
 

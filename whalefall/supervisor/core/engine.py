@@ -9,10 +9,10 @@ An event touches the instance that it is about, and only that one is looked at a
 together must not cost three hundred times three hundred looks.
 """
 
-from dataclasses import dataclass, field
 from enum import Enum
 
 from whalefall.plan import Instance, Plan
+from whalefall.plan.records import field, mutable
 from whalefall.supervisor.core.actions import Action, Exit, Report
 from whalefall.supervisor.core.events import (
     DeadlinePassed,
@@ -40,15 +40,15 @@ class Course(Enum):
     ENDED = "ended"
 
 
-@dataclass(slots=True)
+@mutable
 class Engine:
     """The whole state of supervision; `slots` in the order of the Plan."""
 
     rng: Chance
-    slots: dict[str, Slot] = field(default_factory=dict)
-    leaving: dict[str, Slot] = field(default_factory=dict)  # removed from the Plan, not yet down
-    unstarted: dict[str, Slot] = field(default_factory=dict)  # those of `slots` that wait for their first start
-    homes: dict[int, str] = field(default_factory=dict)  # pid of a leader: name of its instance
+    slots: dict[str, Slot] = field(factory=dict)
+    leaving: dict[str, Slot] = field(factory=dict)  # removed from the Plan, not yet down
+    unstarted: dict[str, Slot] = field(factory=dict)  # those of `slots` that wait for their first start
+    homes: dict[int, str] = field(factory=dict)  # pid of a leader: name of its instance
     course: Course = Course.RUNNING
     drain_delay_s: float = 0.0
     leave_at: float | None = None  # the end of LEAVING

@@ -5,12 +5,12 @@ reaped: otherwise an exit could overtake its own `Spawned`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from whalefall.plan import Plan
+from whalefall.plan.records import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExitStatus:
     """`code` as a shell would see it: the exit code, or 128 + n for death by signal n (then `signal` names it)."""
 
@@ -23,19 +23,19 @@ class ExitStatus:
         return f"exited with code {self.code}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Spawned:
     life: str
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpawnFailed:
     life: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpawnHeld:
     """Not started, because somebody of an earlier tree is still alive and holds the lock."""
 
@@ -43,7 +43,7 @@ class SpawnHeld:
     holder: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exited:
     """Any child of ours was reaped, also one that we never started."""
 
@@ -52,39 +52,39 @@ class Exited:
     peak_bytes: int = 0  # of its resident memory
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TreeEmptied:
     """The leader of this life is reaped and no process of its tree is left."""
 
     life: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProbeSucceeded:
     life: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SaidReady:
     """READY=1 of sd_notify(3); it counts where the Plan waits for it."""
 
     life: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SaidAlive:
     """WATCHDOG=1 of sd_notify(3)."""
 
     life: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProbeFailed:
     life: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoundStopped:
     """The answer to LookForStopped: which processes of the tree are stopped (SIGSTOP, SIGTSTP), perhaps none."""
 
@@ -92,7 +92,7 @@ class FoundStopped:
     pids: frozenset[int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Weighed:
     """The answer to Weigh: resident bytes by pid."""
 
@@ -100,36 +100,36 @@ class Weighed:
     sizes: Mapping[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeadlinePassed:
     """`engine.next_deadline()` has come."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopRequested:
     """Stop everything in order. A second one kills what is left."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InstanceStartRequested:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InstanceStopRequested:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InstanceRestartRequested:
     """Replace the running generation: ready before retire, or stop before start, as the instance says."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlanChanged:
     """A new Plan, already checked. Only instances that differ are touched."""
 

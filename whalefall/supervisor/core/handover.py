@@ -6,10 +6,10 @@ gone before the new one starts: two schedulers never run side by side).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import Enum
 
 from whalefall.plan import Instance
+from whalefall.plan.records import field, mutable
 from whalefall.supervisor.core.actions import Action, KeepDossier, Report, Signal
 from whalefall.supervisor.core.events import DeadlinePassed, Event, Exited, Weighed
 from whalefall.supervisor.core.lifecycle import Ending, Life, Phase
@@ -35,7 +35,7 @@ LOCK_RETRY_S = 0.5  # nobody tells us when another tree dies; only a contended s
 _WITH_A_LIFE = {Phase.STARTING: State.STARTING, Phase.READY: State.READY}
 
 
-@dataclass(slots=True)
+@mutable
 class Slot:
     """The place of one instance. `rest` and `deadline` mean something only while there is no current life."""
 
@@ -48,7 +48,7 @@ class Slot:
     deadline: float | None = None
     current: Life | None = None
     incoming: Life | None = None
-    retired: list[Life] = field(default_factory=list)
+    retired: list[Life] = field(factory=list)
     generation: int = 0
     reason: str = ""  # the last thing that happened, in words
     last_exit: str = ""

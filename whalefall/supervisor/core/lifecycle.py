@@ -9,10 +9,10 @@ Rule 2: `deadline` belongs to the phase: entering a phase overwrites it, so no o
 Rule 3: news about another pid or from an earlier phase falls through on purpose.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 
 from whalefall.plan import Instance, Probe
+from whalefall.plan.records import mutable
 from whalefall.supervisor.core.actions import (
     Action,
     AskProbe,
@@ -76,7 +76,7 @@ class Ending(Enum):
     HUNG = "because it no longer answered"
 
 
-@dataclass(slots=True)
+@mutable
 class Life:
     """The record of one life. `now` is monotonic seconds everywhere."""
 

@@ -4,16 +4,16 @@ Bytes stay bytes: nothing is decoded, so nothing can be undecodable. A line long
 pieces of that size, each a line of its own, because holding more would let one child fill our memory.
 """
 
-from dataclasses import dataclass, field
+from whalefall.plan.records import field, mutable
 
 LINE_BYTES_MAX = 1_048_576  # a 1 MB traceback or JSON record still arrives in one piece
 
 
-@dataclass(slots=True)
+@mutable
 class Lines:
     """The unfinished line of one source."""
 
-    parts: list[bytes] = field(default_factory=list)
+    parts: list[bytes] = field(factory=list)
     held: int = 0
 
     def feed(self, chunk: bytes) -> bytes:

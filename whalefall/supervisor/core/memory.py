@@ -5,12 +5,12 @@ after one was asked nobody else is until it is gone and its successor has had ti
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from whalefall.plan import MemoryLimit
+from whalefall.plan.records import mutable
 
 
-@dataclass(slots=True)
+@mutable
 class Scales:
     """Of one life, from when it is ready."""
 

@@ -6,10 +6,10 @@ crash loop: crashes before ready within a short window, crashes of any kind with
 """
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from whalefall.plan import RestartPolicy
+from whalefall.plan.records import field, mutable
 
 
 class Chance(Protocol):
@@ -18,15 +18,15 @@ class Chance(Protocol):
     def uniform(self, a: float, b: float, /) -> float: ...
 
 
-@dataclass(slots=True)
+@mutable
 class Restarts:
     """The crash record of one instance."""
 
     policy: RestartPolicy
     streak: int = 0  # crashes since the last stable period
     total: int = 0  # for people
-    early: deque[float] = field(default_factory=deque)
-    all: deque[float] = field(default_factory=deque)
+    early: deque[float] = field(factory=deque)
+    all: deque[float] = field(factory=deque)
 
     def crashed(self, now: float, ready_for_s: float | None, rng: Chance) -> float | None:
         """Seconds until the next start, or None to give up. `ready_for_s` is None when it never became ready."""

@@ -1,17 +1,18 @@
 """The last kilobytes that an instance said, for `logs`, for reports and for the pages."""
 
 from collections import deque
-from dataclasses import dataclass, field
+
+from whalefall.plan.records import field, mutable
 
 TAIL_BYTES_MAX = 65_536  # about 500 lines; times the number of instances this is all that logs cost us in memory
 LINE_SHOWN_MAX = 4_096  # a longer line is cut where people read it, not where it is passed on
 
 
-@dataclass(slots=True)
+@mutable
 class Tail:
     """Of all lives of one instance; each chunk remembers which life said it."""
 
-    chunks: deque[tuple[str, bytes]] = field(default_factory=deque)
+    chunks: deque[tuple[str, bytes]] = field(factory=deque)
     size: int = 0
 
     def add(self, life: str, lines: bytes) -> None:

@@ -3,21 +3,22 @@
 import contextlib
 import json
 from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from whalefall.plan.records import field, mutable
 
 KEPT = 20  # the newest; a crash loop must not push out more than itself
 FILE_BYTES_MAX = 262_144  # 200 lines of a kilobyte each, with room
 LINES = 200
 
 
-@dataclass(slots=True)
+@mutable
 class Dossiers:
     """`directory` "" keeps them in memory only."""
 
     directory: str
-    recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    recent: deque[dict[str, Any]] = field(factory=lambda: deque(maxlen=KEPT))
     complaint: str = ""  # why the disk does not take them, said once
 
     def keep(self, dossier: dict[str, Any]) -> str:

@@ -12,9 +12,9 @@ no process may stay in the groups above (cgroups(7), "no internal processes"), s
 import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from whalefall.plan.records import field, frozen, mutable
 from whalefall.supervisor.edge import cgroup
 
 _OURSELVES = "supervisor"
@@ -22,7 +22,7 @@ _DELEGATED = ("user.delegate", "trusted.delegate")  # systemd's marks: org.syste
 _KEPT = 64  # lives whose memory is remembered until somebody asks; more do not end in one turn
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Memory:
     """What a generation's group said at its end; None where it does not know."""
 
@@ -30,14 +30,14 @@ class Memory:
     peak_bytes: int | None = None
 
 
-@dataclass(slots=True)
+@mutable
 class Groups:
     """`directory` None is a machine without: every verb then does nothing."""
 
     directory: Path | None = None
     with_memory: bool = False
-    left: set[str] = field(default_factory=set)  # ended, but not yet empty: somebody may outlive a generation
-    ended: dict[str, Memory] = field(default_factory=dict)
+    left: set[str] = field(factory=set)  # ended, but not yet empty: somebody may outlive a generation
+    ended: dict[str, Memory] = field(factory=dict)
 
     def open(self, life: str) -> int | None:
         """A descriptor of the life's group, to be closed after the spawn; None where there is none."""

@@ -6,25 +6,26 @@ of that time and nothing else; the file says how many were lost as soon as it ca
 
 import contextlib
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from whalefall.plan.records import field, mutable
 
 FILE_BYTES_MAX = 10_485_760  # 10 MiB
 FILES_KEPT = 5
 
 
-@dataclass(slots=True)
+@mutable
 class _Log:
     descriptor: int
     size: int
 
 
-@dataclass(slots=True)
+@mutable
 class LogFiles:
     directory: Path
     bytes_max: int = FILE_BYTES_MAX
-    open: dict[str, _Log] = field(default_factory=dict)
-    lost: dict[str, int] = field(default_factory=dict)
+    open: dict[str, _Log] = field(factory=dict)
+    lost: dict[str, int] = field(factory=dict)
 
     def write(self, name: str, lines: bytes) -> str:
         """Whole lines. The complaint to tell, "" when all is well or it was told already."""

@@ -5,9 +5,9 @@ import json
 import os
 import selectors
 import sys
-from dataclasses import dataclass, field
 from typing import Literal
 
+from whalefall.plan.records import field, mutable
 from whalefall.supervisor.core.lines import Lines, prefixed
 from whalefall.supervisor.core.tail import Tail
 from whalefall.supervisor.edge import clock
@@ -20,28 +20,28 @@ _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 _OURSELVES = "whalefall"
 
 
-@dataclass(slots=True)
+@mutable
 class _Pipe:
     life: str
     name: str
     read: int
-    lines: Lines = field(default_factory=Lines)
+    lines: Lines = field(factory=Lines)
     watched: bool = False
 
 
-@dataclass(slots=True)
+@mutable
 class Output:
     """`pipes` by life; `tails` by instance, so that a crash report survives the crash."""
 
     sink: Sink
     selector: selectors.BaseSelector
     format: Literal["text", "json", "raw"] = "text"
-    formats: dict[str, str] = field(default_factory=dict)  # by instance, where it has one of its own
-    pipes: dict[str, _Pipe] = field(default_factory=dict)
-    tails: dict[str, Tail] = field(default_factory=dict)
-    prefixes: dict[str, bytes] = field(default_factory=dict)
+    formats: dict[str, str] = field(factory=dict)  # by instance, where it has one of its own
+    pipes: dict[str, _Pipe] = field(factory=dict)
+    tails: dict[str, Tail] = field(factory=dict)
+    prefixes: dict[str, bytes] = field(factory=dict)
     files: LogFiles | None = None
-    followers: list["Follower"] = field(default_factory=list)
+    followers: list["Follower"] = field(factory=list)
     paused: bool = False
 
     def name_all(self, names: list[str]) -> None:

@@ -4,9 +4,9 @@ import errno
 import os
 import selectors
 import socket
-from dataclasses import dataclass, field
 
 from whalefall.plan import Command, Probe
+from whalefall.plan.records import field, mutable
 from whalefall.supervisor.core.events import Event, ExitStatus, ProbeFailed, ProbeSucceeded
 from whalefall.supervisor.edge.listeners import parse
 from whalefall.supervisor.edge.spawn import Handed, SpawnError, spawn
@@ -15,13 +15,13 @@ _ANSWER_BYTES_MAX = 65_536  # the status line is all we read; a server that talk
 _STATUS_BAD = 400  # Kubernetes: any status from 200 to 399 is success
 
 
-@dataclass(slots=True)
+@mutable
 class Probes:
     """The questions that are out, at most one per life."""
 
     selector: selectors.BaseSelector
-    asked: dict[str, "_Question"] = field(default_factory=dict)
-    commands: dict[int, str] = field(default_factory=dict)  # pid of an exec probe → life
+    asked: dict[str, "_Question"] = field(factory=dict)
+    commands: dict[int, str] = field(factory=dict)  # pid of an exec probe → life
 
     def ask(self, life: str, probe: Probe, address: str, command: Command) -> list[Event]:
         """Starts asking; an answer that is known at once is returned."""
@@ -78,7 +78,7 @@ class Probes:
         return []
 
 
-@dataclass(slots=True)
+@mutable
 class _Question:
     """One connection: connect, send, read the status line."""
 

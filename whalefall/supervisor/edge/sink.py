@@ -12,7 +12,8 @@ import selectors
 import socket
 import stat
 from collections import deque
-from dataclasses import dataclass, field
+
+from whalefall.plan.records import field, mutable
 
 STUCK_AFTER_S = 2.0
 QUEUE_BYTES_HIGH = 262_144  # from here on children wait
@@ -21,11 +22,11 @@ QUEUE_BYTES_LOW = 65_536  # from here on they are read again
 KEY = ("sink", "")
 
 
-@dataclass(slots=True)
+@mutable
 class Sink:
     fd: int
     selector: selectors.BaseSelector
-    queue: deque[bytes] = field(default_factory=deque)
+    queue: deque[bytes] = field(factory=deque)
     size: int = 0
     progress_at: float = 0.0
     stuck: bool = False

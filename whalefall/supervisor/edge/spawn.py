@@ -13,17 +13,17 @@ import os
 import resource
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
 from whalefall.plan import Command
+from whalefall.plan.records import frozen
 from whalefall.supervisor.edge import linux
 
 _FIRST_SOCKET = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 _REASON_BYTES_MAX = 4_096
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Handed:
     """What the child finds open besides standard input, which is /dev/null unless `attached` leaves ours.
 

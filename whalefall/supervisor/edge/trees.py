@@ -8,13 +8,14 @@ import contextlib
 import os
 import signal
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+
+from whalefall.plan.records import frozen
 
 TAG = "WHALEFALL_LIFE"
 RUN = "run#"  # the tag of a job's process begins so
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Leader:
     """A life's leader, alive or dead: the pid that its session and its group are named after."""
 
