@@ -18,6 +18,7 @@ from tests.support.waiting import wait_until
 from whalefall.compat.flask_apscheduler import APScheduler
 from whalefall.compat.flask_apscheduler.auth import HTTPBasicAuth
 from whalefall.scheduler import of
+from whalefall.scheduler.errors import InvalidArguments
 
 NAME = f"{jobs.__name__}:note"
 JOB = {"id": "job1", "func": NAME, "trigger": "interval", "minutes": 10}
@@ -118,6 +119,12 @@ class TestInCode:
             "cron[hour='5', minute='0', second='0']",
         )
         assert changed.reschedule("interval", minutes=3).trigger.interval_length == 180
+        for changes, sentence in (
+            ({"kwargs": {"x": object()}}, "stored as JSON"),
+            ({"func": f"{jobs.__name__}:fail"}, "unexpected keyword argument 'x'"),
+        ):
+            with pytest.raises(InvalidArguments, match=sentence):
+                scheduler.modify_job("a", **changes)
         scheduler.remove_job("a")
         assert scheduler.get_job("a") is None
         for verb in (scheduler.remove_job, scheduler.pause_job, scheduler.run_job):
@@ -162,9 +169,9 @@ class TestRest:
 
     def test_update(self, client: FlaskClient) -> None:
         client.post("/scheduler/jobs", json=JOB)
-        change = {"args": [1], "trigger": "cron", "minute": "*/1", "start_date": "2035-01-01"}
+        change = {"kwargs": {"x": 1}, "trigger": "cron", "minute": "*/1", "start_date": "2035-01-01"}
         found = client.patch("/scheduler/jobs/job1", json=change).get_json()
-        assert (found["args"], found["trigger"], found["minute"]) == ([1], "cron", "*/1")
+        assert (found["kwargs"], found["trigger"], found["minute"]) == ({"x": 1}, "cron", "*/1")
         assert found["start_date"] == found["next_run_time"] == "2035-01-01T00:00:00+00:00"
         assert client.patch("/scheduler/jobs/other", json=change).status_code == 404
 

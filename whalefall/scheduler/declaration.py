@@ -89,8 +89,8 @@ def declare(
         description=labels.description or _first_line(function),
         function=function,
         func_ref=func_ref,
-        args=args,
-        kwargs=json.loads(json.dumps(dict(kwargs or {}))),  # as it will come back from the ledger
+        args=tuple(json.loads(json.dumps(args))),  # as they will come back from the ledger
+        kwargs=json.loads(json.dumps(dict(kwargs or {}))),
         trigger_kind=trigger,
         trigger_arguments=trigger_arguments,
         timezone=timezone,

@@ -53,7 +53,7 @@ def check_arguments(function: Function, args: Sequence[Any], kwargs: Mapping[str
     """Do the arguments fit the signature, and are they JSON? Raises InvalidArguments."""
     try:
         json.dumps([list(args), dict(kwargs)], allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArguments(f"The arguments of a job are stored as JSON: {error}.") from None
     try:
         signature = inspect.signature(function)

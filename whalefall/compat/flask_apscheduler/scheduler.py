@@ -36,7 +36,7 @@ from whalefall.scheduler.core.triggers import TriggerError, spec_from_arguments
 from whalefall.scheduler.declaration import Declaration, Labels, declare
 from whalefall.scheduler.errors import InvalidTrigger, JobConflict, JobDeclarationError, JobNotFound
 from whalefall.scheduler.extension import Scheduler
-from whalefall.scheduler.functions import load
+from whalefall.scheduler.functions import check_arguments, load
 from whalefall.scheduler.ledger.records import JobRecord
 from whalefall.scheduler.running import RunContext, current_run
 from whalefall.scheduler.state import SchedulerState, of
@@ -347,9 +347,13 @@ class APScheduler:
             raise InvalidTrigger(str(error)) from None
 
     def _stored(self, record: JobRecord, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Changes in APScheduler's names as columns. Raises TypeError for what cannot be changed."""
+        """Changes in APScheduler's names as columns. Raises TypeError for what cannot be changed, InvalidArguments."""
         values: dict[str, Any] = {}
         policies = record.policies.to_json()
+        if {"func", "args", "kwargs"} & changes.keys():
+            function = changes.get("func") or record.func_ref
+            function = load(function) if isinstance(function, str) else function
+            check_arguments(function, changes.get("args", record.args), changes.get("kwargs", record.kwargs))
         for name, value in changes.items():
             if name in ("name", "kwargs"):
                 values[name] = value
