@@ -38,7 +38,7 @@ ALSO_SAID = (
     "Something broke on our side; the log has the details under this request id.",
     "The database does not answer right now, so nothing was changed. Try again in a few seconds.",
     "The ledger's database refuses: the disk is full (disk).",
-    "The ledger's database does not answer: gone.",
+    "The ledger's database does not answer: gone. Start it, or mend DATABASE_URL.",
     "no scheduler has ever run",
     "no scheduler leads since 2026-01-01 00:00:00 UTC",
     "the loop of host:1 has not turned for 30 s",

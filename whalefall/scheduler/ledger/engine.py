@@ -5,6 +5,7 @@ before work starts (synchronous=FULL). PostgreSQL: limits on every write transac
 hold through a pooler in transaction mode too; no prepared statements for the same reason.
 """
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -13,11 +14,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from whalefall.errors import ConfigError
 
 BUSY_TIMEOUT_S = 10.0
+GONE = "the file was there and is gone"
 _READ = "whalefall_read"
 # A leader that is stopped inside a transaction must lose its row locks before its lease is worth anything again.
 _LIMITS = (
@@ -65,6 +68,12 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def file_of(engine: Engine) -> tuple[int, ...] | None:
+    """Which file an SQLite URL names now, None for none; () for what is no file."""
+    name = _path(engine.url)
+    return _identity(name) if name else ()
+
+
 def compact(engine: Engine) -> None:
     """VACUUM, which no transaction may contain."""
     with engine.connect() as connection:
@@ -95,14 +104,59 @@ def _normalised(database_url: str) -> URL:
 
 
 def _sqlite(url: URL) -> Engine:
-    if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    if name := _path(url):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, pool_size=5, max_overflow=15
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
+    if name:
+        file = _File(name)
+        event.listen(engine, "do_connect", file.refuse_new)
+        event.listen(engine, "connect", file.remember)
+        event.listen(engine, "checkout", file.refuse_old)
     return engine
+
+
+def _path(url: URL) -> str:
+    """Of SQLite's file; "" for a database in memory, one that a file: URI names, or a server."""
+    name = url.database or ""
+    return "" if url.get_backend_name() != "sqlite" or name == ":memory:" or name.startswith("file:") else name
+
+
+class _File:
+    """Which file is at the path. SQLite looks once, and would go on with one that a restored backup has replaced, or
+    that lies on a disk that has been mounted anew; and it would make a new one while that disk is not mounted.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._was_there = False
+
+    def refuse_new(self, _dialect: object, record: ConnectionPoolEntry, *_: object) -> None:
+        """Before a connection is made: one file is made, once, and never instead of one that we have seen."""
+        record.info["file"] = _identity(self._name)  # not after: it may be replaced meanwhile
+        if self._was_there and record.info["file"] is None:
+            raise sqlite3.OperationalError(GONE)
+
+    def remember(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        """After that: it may have made the file."""
+        record.info["file"] = record.info["file"] or _identity(self._name)
+        self._was_there = True
+
+    def refuse_old(self, _connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        """Before it is used again: the pool then makes another."""
+        if record.info.get("file") != _identity(self._name):
+            raise DisconnectionError
+
+
+def _identity(name: str) -> tuple[int, ...] | None:
+    try:
+        found = os.stat(name)  # noqa: PTH116 - before each transaction: three times as quick as a Path
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

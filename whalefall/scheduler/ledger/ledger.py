@@ -8,14 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from whalefall.scheduler.core.runs import RunState, Source
 from whalefall.scheduler.core.triggers import TriggerSpec
-from whalefall.scheduler.errors import JobConflict, JobNotFound, LedgerUnavailable, RunNotFound
+from whalefall.scheduler.errors import JobConflict, JobNotFound, RunNotFound
 from whalefall.scheduler.ledger import events, fires, history, jobs, leases, overview, runs, standbys
-from whalefall.scheduler.ledger.engine import compact, reading, writing
+from whalefall.scheduler.ledger.engine import compact, file_of, reading, writing
 from whalefall.scheduler.ledger.history import Retention, Wanted
 from whalefall.scheduler.ledger.migrate import migrate
 from whalefall.scheduler.ledger.reconcile import Code, Reconciled, first_cursor, reconcile, refuse_foreign
@@ -35,6 +33,7 @@ from whalefall.scheduler.ledger.records import (
     Trouble,
     WaitingRun,
 )
+from whalefall.scheduler.ledger.troubles import refuse_unwritable, sentences
 
 Reached = Callable[[str], None]
 
@@ -54,30 +53,35 @@ class Ledger:
     def __init__(self, engine: Engine, *, reached: Reached = _nothing) -> None:
         self.engine = engine
         self._reached = reached
-        self._migrated = False
+        self._migrated: tuple[int, ...] | None = None  # which file is; () for a server
         self._migrating = threading.Lock()
 
     def prepare(self) -> None:
-        """Migrates, once per process."""
-        if self._migrated:
+        """Migrates, once per process; and again if another file is at the path: it may be an older backup."""
+        if self._migrated is not None and self._migrated == file_of(self.engine):
             return
-        with self._migrating, _sentences():
-            if not self._migrated:
+        with self._migrating, sentences():
+            if self._migrated is None or self._migrated != file_of(self.engine):
                 migrate(self.engine)
-                self._migrated = True
+                self._migrated = file_of(self.engine)
+
+    def refuse_unwritable(self) -> None:
+        """Raises LedgerUnavailable, with what is wrong and how to mend it, unless the ledger can be written now."""
+        self.prepare()
+        refuse_unwritable(self.engine)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection for looking."""
         self.prepare()
-        with _sentences(), reading(self.engine) as connection:
+        with sentences(), reading(self.engine) as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A connection for changing: all of it or nothing."""
         self.prepare()
-        with _sentences(), writing(self.engine) as connection:
+        with sentences(), writing(self.engine) as connection:
             yield connection
 
     def now(self) -> datetime:
@@ -488,7 +492,7 @@ class Ledger:
     def compact(self) -> None:
         """Gives space back to the file system (SQLite) or to the tables (PostgreSQL)."""
         self.prepare()
-        with _sentences():
+        with sentences():
             compact(self.engine)
 
     def prune(self, job_id: str, retention: Retention) -> int:
@@ -508,40 +512,3 @@ def _found(record: JobRecord | None, job_id: str) -> JobRecord:
     if record is None:
         raise JobNotFound(job_id)
     return record
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """The border to the database: its errors become ours, with what to do about them."""
-    try:
-        yield
-    except (OperationalError, PoolTimeout) as error:
-        raise LedgerUnavailable(_explain(str(getattr(error, "orig", error)))) from error
-    except DBAPIError as error:
-        text = str(error.orig)
-        if error.connection_invalidated or any(sign in text for sign, _ in _EXPLANATIONS):
-            raise LedgerUnavailable(_explain(text)) from error
-        raise
-
-
-_EXPLANATIONS = (
-    ("database is locked", "another process holds the SQLite file's write lock for longer than 10 s"),
-    ("readonly database", "the SQLite file, or its directory, is not writable for this user"),
-    ("unable to open database file", "the SQLite file cannot be opened: look at the path and its permissions"),
-    ("database or disk is full", "the disk is full"),
-    ("disk I/O error", "the disk gave an error"),
-    ("not a database", "the file is no SQLite database, or it is damaged: restore it from a backup"),
-    ("disk image is malformed", "the SQLite file is damaged: restore it from a backup"),
-    ("read-only transaction", "the PostgreSQL server is in recovery or read-only; the scheduler needs the primary"),
-    ("recovery", "the PostgreSQL server is starting up or in recovery"),
-    ("deadlock detected", "two transactions waited for each other, and this one was given up: it is tried again"),
-    ("lock timeout", "somebody holds a lock in PostgreSQL for longer than 5 s"),
-)
-
-
-def _explain(text: str) -> str:
-    first = text.strip().splitlines()[0] if text.strip() else "no message"
-    for sign, meaning in _EXPLANATIONS:
-        if sign in text:
-            return f"The ledger's database refuses: {meaning} ({first})."
-    return f"The ledger's database does not answer: {first}."
