@@ -1,25 +1,30 @@
 """The loop: looks at what is due, records it, hands it to executors, sleeps until the next deadline.
 
 "The ledger says whether, the runner says where; this loop says when to look." It holds no job in memory: each turn is
-one cheap query, so a hundred thousand idle jobs cost nothing, and an edit made anywhere is seen within a second.
+one cheap query, so a hundred thousand idle jobs cost nothing, and an edit made anywhere is seen within a second. When
+the time comes that the last look has told of, it records first and looks afterwards.
 No error ends it; health is the age of its last turn.
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 
 from whalefall.scheduler.clocks import elapsed_s, name_this_thread
 from whalefall.scheduler.errors import Deposed, ForeignLedger, LedgerUnavailable
 from whalefall.scheduler.executors import Courier, Executor
 from whalefall.scheduler.keeper import Keeper
 from whalefall.scheduler.ledger import Ledger
+from whalefall.scheduler.ledger.fires import Fired
 from whalefall.scheduler.ledger.records import Peek, Tenure
 from whalefall.scheduler.tuning import Tuning
 
 _log = logging.getLogger("whalefall.scheduler")
 _BACKOFF_FIRST_S = 0.2
+_SHORTEST_S = 0.001  # of sleep: SQLite's clock has milliseconds
 _BATCHES_MAX = 40  # of fires in one turn: 20,000 jobs; then it starts some, and goes on
 
 
@@ -48,6 +53,7 @@ class Loop:
         self._ticked_s = elapsed_s()
         self._swept_s = 0.0
         self._term_seen = 0
+        self._expected_s: float | None = None  # when, by our elapsed seconds, the next fire is due that we know of
         self._first_turn = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wf-scheduler", daemon=True)
 
@@ -116,7 +122,9 @@ class Loop:
             self._reconcile()
             self._term_seen = tenure.term
             self._swept_s = 0.0  # whom we succeed may have left something
+        self._record_expected(tenure)
         peek = self._ledger.peek(self._holder)
+        looked_s = elapsed_s()
         if peek.cancels and self._keeper is not None:
             self._keeper.look_now()
         recorded, waiting = self._record(tenure, peek)
@@ -124,22 +132,33 @@ class Loop:
         self._first_turn.set()
         # Last, so that it delays no fire; whatever took time here, the look before it is old.
         swept = self._sweep_if_due(tenure)
-        return 0.0 if recorded or started or swept else self._until_next(peek)
+        return 0.0 if recorded or started or swept else self._until_next(peek, looked_s)
+
+    def _record_expected(self, tenure: Tenure) -> None:
+        """Where we slept until a fire's time, it waits for no look. If it is gone by now, nothing is due."""
+        expected_s, self._expected_s = self._expected_s, None
+        if expected_s is not None and elapsed_s() >= expected_s:
+            self._fire(tenure, None)
 
     def _record(self, tenure: Tenure, peek: Peek) -> tuple[int, bool]:
         """How many jobs' instants were recorded, and whether some of their runs are still to be started."""
         if peek.next_fire_at is None or peek.next_fire_at > peek.now:
             return 0, False
-        fired, claimed = self._ledger.fire(tenure, peek.now, self._tuning.batch, self._free(), self._tuning.run_lease_s)
-        for one in claimed:
-            self._executors[one.run.executor].start(one)
+        fired, started = self._fire(tenure, peek.now)
         recorded, queued = fired.jobs, fired.queued
         for _ in range(_BATCHES_MAX - 1):  # first all on record, then the first start
             if fired.jobs < self._tuning.batch:
                 break
             fired = self._ledger.record_fires(tenure, peek.now, self._tuning.batch)
             recorded, queued = recorded + fired.jobs, queued + fired.queued
-        return recorded, queued > len(claimed)
+        return recorded, queued > started
+
+    def _fire(self, tenure: Tenure, now: datetime | None) -> tuple[Fired, int]:
+        """One transaction, and then the starts that it allowed: how many."""
+        fired, claimed = self._ledger.fire(tenure, now, self._tuning.batch, self._free(), self._tuning.run_lease_s)
+        for one in claimed:
+            self._executors[one.run.executor].start(one)
+        return fired, len(claimed)
 
     def _free(self) -> dict[str, int]:
         return {name: min(executor.free(), self._tuning.batch) for name, executor in self._executors.items()}
@@ -178,7 +197,15 @@ class Loop:
         self._swept_s = elapsed_s()
         return True
 
-    def _until_next(self, peek: Peek) -> float:
-        deadlines = [moment for moment in (peek.next_fire_at, peek.next_start_at) if moment is not None]
-        nearest_s = min(((moment - peek.now).total_seconds() for moment in deadlines), default=self._tuning.poll_s)
-        return min(max(nearest_s, 0.001), self._tuning.poll_s)
+    def _until_next(self, peek: Peek, looked_s: float) -> float:
+        """`looked_s`: when, by our clock, `peek` was answered; the database's clock is not asked again."""
+        until_fire_s = _between_s(peek.now, peek.next_fire_at)
+        passed_s = elapsed_s() - looked_s
+        nearest_s = min(until_fire_s, _between_s(peek.now, peek.next_start_at)) - passed_s
+        if until_fire_s <= self._tuning.poll_s:
+            self._expected_s = looked_s + until_fire_s
+        return min(max(nearest_s, _SHORTEST_S), self._tuning.poll_s)
+
+
+def _between_s(now: datetime, moment: datetime | None) -> float:
+    return math.inf if moment is None else (moment - now).total_seconds()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Dialect, Double, Select, Table, Text, TypeDecorator, cast
+from sqlalchemy import BindParameter, Connection, DateTime, Dialect, Double, Select, Table, Text, TypeDecorator, cast
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -63,7 +63,7 @@ class clock_after(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL f
     type = Instant()
     inherit_cache = True
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float | BindParameter[float]) -> None:
         super().__init__(cast(seconds, Double))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Integer, bindparam, func, select, update
 
 from whalefall.scheduler.core.fires import Alive, Due, FirePlan, Pause, PlannedRun, plan_fires
 from whalefall.scheduler.core.policies import Policies, stored_policies
@@ -23,6 +23,32 @@ from whalefall.scheduler.ledger.records import JobRecord, Tenure, new_run_id
 from whalefall.scheduler.ledger.schema import job, run
 
 Reached = Callable[[str], None]
+
+# Made once: to make a statement takes longer than to have it answered, and these are part of every fire.
+_DUE = locked(
+    select(
+        job.c.job_id,
+        job.c.code_trigger,
+        job.c.override_trigger,
+        job.c.timezone,
+        job.c.anchor,
+        job.c.policies,
+        job.c.paused_at,
+        job.c.paused_until,
+        job.c.paused_by,
+        job.c.pause_reason,
+        job.c.broken_reason,
+        job.c.next_fire_at,
+    )
+    .where(job.c.next_fire_at <= bindparam("now"))
+    .order_by(job.c.next_fire_at, job.c.job_id)
+    .limit(bindparam("most", type_=Integer))
+)
+_ALIVE = (
+    select(run.c.job_id, run.c.state, func.count(), func.min(run.c.run_id))
+    .where(run.c.job_id.in_(bindparam("job_ids", expanding=True)), run.c.state.in_([RunState.QUEUED, RunState.RUNNING]))
+    .group_by(run.c.job_id, run.c.state)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +75,16 @@ class Fired:
     jobs: int
     queued: int
     skipped: int
+    executors: frozenset[str] = frozenset()  # of what is queued
 
 
-def record(connection: Connection, tenure: Tenure, now: datetime, limit: int, reached: Reached) -> Fired:
-    """Records every due instant of up to `limit` jobs. Raises Deposed when somebody else leads."""
-    leases.prove(connection, tenure)
+def record(connection: Connection, tenure: Tenure, now: datetime | None, limit: int, reached: Reached) -> Fired:
+    """Records every instant due by `now`, or by the database's clock, of up to `limit` jobs.
+
+    Raises Deposed when somebody else leads.
+    """
+    clock_now = leases.prove(connection, tenure)
+    now = now or clock_now
     due = _due(connection, now, limit)
     if not due:
         return Fired(0, 0, 0)
@@ -69,8 +100,8 @@ def record(connection: Connection, tenure: Tenure, now: datetime, limit: int, re
         if plan.uncomputable:
             jobs.quarantine_trigger(connection, record.job_id, record.next_fire_at, plan.uncomputable)
     reached("fire.advanced")
-    queued = sum(row["state"] == RunState.QUEUED for row in rows)
-    return Fired(len(due), queued, len(rows) - queued)
+    queued = [row["executor"] for row in rows if row["state"] == RunState.QUEUED]
+    return Fired(len(due), len(queued), len(rows) - len(queued), frozenset(queued))
 
 
 def run_row(record: DueJob | JobRecord, *, now: datetime, **values: Any) -> dict[str, Any]:
@@ -110,25 +141,6 @@ def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _due(connection: Connection, now: datetime, limit: int) -> list[DueJob]:
-    query = (
-        select(
-            job.c.job_id,
-            job.c.code_trigger,
-            job.c.override_trigger,
-            job.c.timezone,
-            job.c.anchor,
-            job.c.policies,
-            job.c.paused_at,
-            job.c.paused_until,
-            job.c.paused_by,
-            job.c.pause_reason,
-            job.c.broken_reason,
-            job.c.next_fire_at,
-        )
-        .where(job.c.next_fire_at <= now)
-        .order_by(job.c.next_fire_at, job.c.job_id)
-        .limit(limit)
-    )
     return [
         DueJob(
             row.job_id,
@@ -140,19 +152,14 @@ def _due(connection: Connection, now: datetime, limit: int) -> list[DueJob]:
             row.broken_reason,
             row.next_fire_at,
         )
-        for row in connection.execute(locked(query))
+        for row in connection.execute(_DUE, {"now": now, "most": limit})
     ]
 
 
 def _alive(connection: Connection, job_ids: Sequence[str]) -> dict[str, Alive]:
     alive: dict[str, Alive] = {}
     for part in chunks(job_ids):
-        rows = connection.execute(
-            select(run.c.job_id, run.c.state, func.count(), func.min(run.c.run_id))
-            .where(run.c.job_id.in_(part), run.c.state.in_([RunState.QUEUED, RunState.RUNNING]))
-            .group_by(run.c.job_id, run.c.state)
-        )
-        for job_id, state, count, oldest in rows:
+        for job_id, state, count, oldest in connection.execute(_ALIVE, {"job_ids": list(part)}):
             known = alive.get(job_id, Alive())
             alive[job_id] = Alive(
                 known.count + count,

@@ -1,8 +1,9 @@
 """Who leads: one row with a holder and a term. Every comparison uses the database's clock."""
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, or_, select, update
+from sqlalchemy import Connection, bindparam, case, or_, select, update
 
 from whalefall.scheduler.errors import Deposed
 from whalefall.scheduler.ledger.dialects import clock, clock_after, insert
@@ -11,6 +12,17 @@ from whalefall.scheduler.ledger.schema import lease
 
 NAME = "default"
 TTLS_BELIEVED = 3  # replicas may be configured a little differently
+# Made once: to make a statement takes longer than to have it answered, and this one is part of every fire.
+_PROOF = (
+    select(lease.c.term, clock().label("now"))
+    .where(
+        lease.c.name == NAME,
+        lease.c.holder == bindparam("holder"),
+        lease.c.term == bindparam("term"),
+        lease.c.expires_at > clock(),
+    )
+    .with_for_update(read=True)
+)
 
 
 def read(connection: Connection) -> LeaseRecord | None:
@@ -57,22 +69,15 @@ def give_back(connection: Connection, tenure: Tenure) -> None:
     )
 
 
-def prove(connection: Connection, tenure: Tenure) -> None:
-    """Raises Deposed unless we lead; nobody can take over before this transaction ends."""
-    held = connection.execute(
-        select(lease.c.term)
-        .where(
-            lease.c.name == NAME,
-            lease.c.holder == tenure.holder,
-            lease.c.term == tenure.term,
-            lease.c.expires_at > clock(),
-        )
-        .with_for_update(read=True)
-    ).scalar()
+def prove(connection: Connection, tenure: Tenure) -> datetime:
+    """The database's clock. Raises Deposed unless we lead; nobody can take over before this transaction ends."""
+    held = connection.execute(_PROOF, {"holder": tenure.holder, "term": tenure.term}).first()
     if held is None:
         raise Deposed(
             f"{tenure.holder} no longer leads with term {tenure.term}: another took over, or its lease ran out."
         )
+    now: datetime = held.now
+    return now
 
 
 def _write(connection: Connection, holder: str, ttl_s: float, where: Any) -> int | None:

@@ -169,18 +169,19 @@ class Ledger:
         return fired
 
     def fire(
-        self, tenure: Tenure, now: datetime, limit: int, free: Mapping[str, int], lease_s: float
+        self, tenure: Tenure, now: datetime | None, limit: int, free: Mapping[str, int], lease_s: float
     ) -> tuple[fires.Fired, list[ClaimedRun]]:
         """Records and, where that was all that is due, claims in the same transaction: one commit for a fire, not two.
 
-        `free`: how many runs each executor could start. Nothing starts before the commit.
+        `now`: None for the database's clock. `free`: how many runs each executor could start. Nothing starts before the
+        commit.
         """
         claimed: list[ClaimedRun] = []
         with self.writing() as connection:
             fired = fires.record(connection, tenure, now, limit, self._reached)
-            if fired.queued and fired.jobs < limit:
-                for executor, number in free.items():
-                    claimed += runs.claim(connection, tenure, executor, number, lease_s) if number > 0 else []
+            for executor in sorted(fired.executors) if fired.jobs < limit else ():
+                if (number := free.get(executor, 0)) > 0:
+                    claimed += runs.claim_proven(connection, tenure, executor, number, lease_s)
             if claimed:
                 self._reached("claim.written")
         self._reached("fire.committed")

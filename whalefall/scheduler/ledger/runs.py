@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, Double, Integer, bindparam, func, insert, literal, or_, select, update
 
 from whalefall.scheduler.clocks import elapsed_s
 from whalefall.scheduler.core.policies import stored_policies
@@ -35,21 +35,78 @@ from whalefall.scheduler.ledger.schema import attempt, event, job, run
 _BY_WHOM = literal("cancelled by ") + run.c.cancelled_by + literal(" while it ran")
 
 
+def _running() -> Any:
+    """How many runs of the same job are running."""
+    other = run.alias("other")
+    return (
+        select(func.count())
+        .select_from(other)
+        .where(other.c.job_id == run.c.job_id, other.c.state == RunState.RUNNING)
+        .correlate(run)
+        .scalar_subquery()
+    )
+
+
+def _with_job(*more: Any) -> Any:
+    return select(
+        run,
+        job.c.func_ref.label("job_func_ref"),
+        job.c.args.label("job_args"),
+        job.c.kwargs.label("job_kwargs"),
+        job.c.policies.label("job_policies"),
+        *more,
+    ).select_from(run.join(job, job.c.job_id == run.c.job_id))
+
+
+def _startable_query(*conditions: Any) -> Any:
+    running = _running()
+    return (
+        _with_job(running.label("running"))
+        .where(
+            run.c.state == RunState.QUEUED,
+            run.c.executor == bindparam("executor"),
+            run.c.not_before <= clock(),
+            or_(run.c.slots == 0, running < run.c.slots),
+            *conditions,
+        )
+        .order_by(run.c.not_before, run.c.run_id)
+        .limit(bindparam("most", type_=Integer))
+    )
+
+
+# Made once: to make one of these statements takes a millisecond, to have it answered a tenth of that.
+_QUEUED = run.c.state == RunState.QUEUED
+_PEEK = select(
+    clock(),
+    select(func.min(job.c.next_fire_at)).scalar_subquery(),
+    select(func.min(run.c.not_before)).where(_QUEUED, run.c.not_before <= clock()).scalar_subquery(),
+    select(func.min(run.c.not_before)).where(_QUEUED, run.c.not_before > clock()).scalar_subquery(),
+    select(func.count())
+    .select_from(run)
+    .where(run.c.state == RunState.RUNNING, run.c.cancel_requested, run.c.claimed_by == bindparam("holder"))
+    .scalar_subquery(),
+)
+_STARTABLE = _startable_query()
+_TO_SEND = _startable_query(or_(run.c.lease_until.is_(None), run.c.lease_until < clock()))
+_CLAIM = (
+    update(run)
+    .where(run.c.run_id.in_(bindparam("run_ids", expanding=True)), _QUEUED)
+    .values(
+        state=RunState.RUNNING,
+        attempt=run.c.attempt + 1,
+        claimed_by=bindparam("runner"),
+        started_at=clock(),
+        lease_until=clock_after(bindparam("lease_s", type_=Double)),
+        progress=None,
+        progress_text="",
+    )
+    .returning(run.c.run_id, run.c.attempt, run.c.started_at)
+)
+
+
 def peek(connection: Connection, holder: str) -> Peek:
     """What the loop needs to know, in one query over three small indexes."""
-    queued = run.c.state == RunState.QUEUED
-    row = connection.execute(
-        select(
-            clock(),
-            select(func.min(job.c.next_fire_at)).scalar_subquery(),
-            select(func.min(run.c.not_before)).where(queued, run.c.not_before <= clock()).scalar_subquery(),
-            select(func.min(run.c.not_before)).where(queued, run.c.not_before > clock()).scalar_subquery(),
-            select(func.count())
-            .select_from(run)
-            .where(run.c.state == RunState.RUNNING, run.c.cancel_requested, run.c.claimed_by == holder)
-            .scalar_subquery(),
-        )
-    ).one()
+    row = connection.execute(_PEEK, {"holder": holder}).one()
     now, next_fire_at, waiting, next_start_at, cancels = row
     return Peek(now, next_fire_at, waiting is not None, next_start_at, bool(cancels))
 
@@ -57,23 +114,16 @@ def peek(connection: Connection, holder: str) -> Peek:
 def claim(connection: Connection, tenure: Tenure, executor: str, limit: int, lease_s: float) -> list[ClaimedRun]:
     """Makes up to `limit` waiting runs ours, never more of a job than its slots. Raises Deposed."""
     leases.prove(connection, tenure)
-    candidates = _startable(connection, executor, limit)
+    return claim_proven(connection, tenure, executor, limit, lease_s)
+
+
+def claim_proven(connection: Connection, tenure: Tenure, executor: str, limit: int, lease_s: float) -> list[ClaimedRun]:
+    """`claim`, in a transaction that has proved already that `tenure` leads."""
+    candidates = _startable(connection, _STARTABLE, executor, limit)
     if not candidates:
         return []
-    claimed = connection.execute(
-        update(run)
-        .where(run.c.run_id.in_([row["run_id"] for row in candidates]), run.c.state == RunState.QUEUED)
-        .values(
-            state=RunState.RUNNING,
-            attempt=run.c.attempt + 1,
-            claimed_by=tenure.holder,
-            started_at=clock(),
-            lease_until=clock_after(lease_s),
-            progress=None,
-            progress_text="",
-        )
-        .returning(run.c.run_id, run.c.attempt, run.c.started_at)
-    )
+    run_ids = [row["run_id"] for row in candidates]
+    claimed = connection.execute(_CLAIM, {"run_ids": run_ids, "runner": tenure.holder, "lease_s": lease_s})
     ours = {run_id: (number, started_at) for run_id, number, started_at in claimed}
     return [_claimed(row, tenure, *ours[row["run_id"]]) for row in candidates if row["run_id"] in ours]
 
@@ -84,7 +134,7 @@ def to_send(connection: Connection, tenure: Tenure, executor: str, limit: int, a
     While a run is queued, `lease_until` says until when the message counts as on its way.
     """
     leases.prove(connection, tenure)
-    rows = _startable(connection, executor, limit, or_(run.c.lease_until.is_(None), run.c.lease_until < clock()))
+    rows = _startable(connection, _TO_SEND, executor, limit)
     for part in chunks([row["run_id"] for row in rows]):
         connection.execute(
             update(run)
@@ -309,50 +359,14 @@ def locked_run(query: Any) -> Any:
     return query.with_for_update(of=run)
 
 
-def _running() -> Any:
-    """How many runs of the same job are running."""
-    other = run.alias("other")
-    return (
-        select(func.count())
-        .select_from(other)
-        .where(other.c.job_id == run.c.job_id, other.c.state == RunState.RUNNING)
-        .correlate(run)
-        .scalar_subquery()
-    )
-
-
-def _startable(connection: Connection, executor: str, limit: int, *conditions: Any) -> list[Any]:
-    running = _running()
-    query = (
-        _with_job(running.label("running"))
-        .where(
-            run.c.state == RunState.QUEUED,
-            run.c.executor == executor,
-            run.c.not_before <= clock(),
-            or_(run.c.slots == 0, running < run.c.slots),
-            *conditions,
-        )
-        .order_by(run.c.not_before, run.c.run_id)
-        .limit(limit)
-    )
+def _startable(connection: Connection, query: Any, executor: str, limit: int) -> list[Any]:
     chosen: list[Any] = []
     taken: Counter[str] = Counter()
-    for row in connection.execute(query).mappings():
+    for row in connection.execute(query, {"executor": executor, "most": limit}).mappings():
         if row["slots"] == 0 or row["running"] + taken[row["job_id"]] < row["slots"]:
             taken[row["job_id"]] += 1
             chosen.append(row)
     return chosen
-
-
-def _with_job(*more: Any) -> Any:
-    return select(
-        run,
-        job.c.func_ref.label("job_func_ref"),
-        job.c.args.label("job_args"),
-        job.c.kwargs.label("job_kwargs"),
-        job.c.policies.label("job_policies"),
-        *more,
-    ).select_from(run.join(job, job.c.job_id == run.c.job_id))
 
 
 def _claimed(row: Any, tenure: Tenure, number: int, started_at: datetime) -> ClaimedRun:
