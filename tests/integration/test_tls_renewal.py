@@ -126,5 +126,6 @@ def test_a_certificate_that_is_broken_when_it_is_renewed_changes_nothing(
         refused = deployment.whalefall("reload", "nginx")
         assert refused.returncode != 0
         assert "the old one goes on serving" in refused.stderr
+        assert f'cannot load certificate "{tmp_path / "cert.pem"}"' in refused.stderr
         assert "cert.pem" in deployment.whalefall("why", "nginx").stdout
         assert served(int(deployment.environ["TLS_PORT"])) == old

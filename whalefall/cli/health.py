@@ -1,7 +1,8 @@
 """`whalefall health`: is the site well? For people, and for the container's HEALTHCHECK.
 
 Two questions: does the supervisor answer, with every critical instance ready, and does the site answer through its
-front door? A degraded scheduler is said aloud and is no failure: the site goes on.
+front door? What the site lives without is said aloud and is no failure: a scheduler that is down, a worker that
+somebody stopped, one of two webs.
 """
 
 import argparse
@@ -14,48 +15,77 @@ from pathlib import Path
 from typing import Any
 
 from whalefall.cli.control import run_dir
+from whalefall.cli.outcome import told
 from whalefall.control.client import ask
 from whalefall.control.protocol import Request
 from whalefall.errors import ControlError
 
 ANSWER_WITHIN_S = 3.0
 WELL = ("ready", "finished")
-LEFT_ALONE = ("stopped",)  # somebody asked for that
+CAUSES = ("failed", "stopped")  # named before what only waits for them
+
+Row = dict[str, Any]
 
 
 def health(arguments: argparse.Namespace) -> int:
     """Exit code 0, or 1 with the first reason."""
-    where = run_dir(arguments)
-    ill, degraded = judge(ask(where, Request("status"), ANSWER_WITHIN_S)["instances"])
-    if ill:
-        raise ControlError(ill)
-    if url := _url(where):
-        _ask_site(url)
-    print(f"degraded: {degraded}" if degraded else "ok")
+    with told(arguments) as outcome:
+        where = run_dir(arguments)
+        answer = ask(where, Request("status"), ANSWER_WITHIN_S)
+        rows = answer["instances"]
+        outcome.concerns([row["name"] for row in rows], {row["name"]: row for row in rows})
+        planned = _planned(where)
+        ill, degraded = judge(rows, planned["through"])
+        outcome.more["degraded"] = degraded
+        if ill:
+            raise ControlError("whalefall is stopping" if answer["supervisor"]["state"] == "stopping" else ill)
+        if planned["url"]:
+            _ask_site(planned["url"])
+        outcome.say(f"degraded: {degraded}" if degraded else "ok")
     return 0
 
 
-def judge(rows: Sequence[dict[str, Any]]) -> tuple[str, str]:
-    """(what is ill, what is degraded), "" for nothing. The site lives without its scheduler, not without the rest."""
+def judge(rows: Sequence[Row], through: Sequence[str]) -> tuple[str, str]:
+    """(what is ill, what is degraded), "" for nothing. `through` are the services that every request passes.
+
+    The site lives without its scheduler, not without the rest; but what a person has stopped is ill only where every
+    request needs it.
+    """
     ill = degraded = ""
-    for row in rows:
-        if row["state"] in WELL + LEFT_ALONE:
+    for row in sorted(rows, key=lambda row: row["state"] not in CAUSES):
+        if row["state"] in WELL:
             continue
-        sentence = f"{row['name']} is {row['state']}" + (f" ({row['reason']})" if row["reason"] else "")
-        if row["service"] == "scheduler":
-            degraded = degraded or sentence
+        if row["service"] == "scheduler" or (row["state"] == "stopped" and not _blocks(row, rows, through)):
+            degraded = degraded or _sentence(row)
         else:
-            ill = ill or sentence
+            ill = ill or _sentence(row)
     return ill, degraded
 
 
-def _url(where: Path) -> str:
-    """What the planner wrote down; "" when it knew no address."""
+def _blocks(row: Row, rows: Sequence[Row], through: Sequence[str]) -> bool:
+    """Nobody is left to take the requests of its service."""
+    return row["service"] in through and not any(
+        other["service"] == row["service"] and other["state"] in WELL for other in rows
+    )
+
+
+def _sentence(row: Row) -> str:
+    if row["state"] == "stopped":
+        return f"{row['name']} was stopped by hand. Start it: whalefall start {row['service']}"
+    return f"{row['name']} is {row['state']}" + (f" ({row['reason']})" if row["reason"] else "")
+
+
+def _planned(where: Path) -> dict[str, Any]:
+    """What the planner wrote down; nothing where it knew no address."""
+    nothing = {"url": "", "through": []}
     try:
-        url = json.loads((where / "health.json").read_text(encoding="utf-8"))["url"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return url if isinstance(url, str) else ""
+        found = json.loads((where / "health.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return nothing
+    well_formed = isinstance(found, dict) and all(
+        isinstance(found.get(key), type(value)) for key, value in nothing.items()
+    )
+    return found if well_formed else nothing
 
 
 def _ask_site(url: str) -> None:

@@ -102,7 +102,7 @@ def _talking(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
         ("restart", "stop and start a service", ""),
         ("reload", "plan again and replace what changed, without losing a request", "?"),
     ):
-        command = _control(add(name, purpose, "control"))
+        command = _acting(add(name, purpose, "acting"))
         if many:
             command.add_argument("service", nargs="?", default="", metavar="SERVICE", help="a service or an instance")
         else:
@@ -115,10 +115,10 @@ def _talking(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
     why.add_argument("service", nargs="?", default="", metavar="SERVICE", help="a service or an instance")
     why.add_argument("-n", "--lines", type=_lines, default=1, metavar="N", help="how many reports (default 1)")
     why.add_argument("--json", action="store_true", help="as JSON")
-    scale = _control(add("scale", "run more or fewer instances of a service, until the next start", "control"))
+    scale = _acting(add("scale", "run more or fewer instances of a service, until the next start", "acting"))
     scale.add_argument("numbers", nargs="+", type=_count, metavar="SERVICE=N", help="as web=3")
-    _control(add("shutdown", "stop everything in order, and the supervisor with it", "control"))
-    _control(add("health", "exit 0 when all is well, 1 with the reason when not", "health"))
+    _acting(add("shutdown", "stop everything in order, and the supervisor with it", "acting"))
+    _acting(add("health", "exit 0 when all is well, 1 with the reason when not", "health"))
 
 
 def _jobs_and_ledger(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
@@ -180,6 +180,11 @@ def _control(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
         "--procfile", type=Path, metavar="FILE", help="the Procfile that serve was given, if it was given one"
     )
     return command
+
+
+def _acting(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    command.add_argument("--json", action="store_true", help="what came of it, as one JSON document")
+    return _control(command)
 
 
 def _later(room: str, name: str) -> Callable[[argparse.Namespace], int]:

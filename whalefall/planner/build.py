@@ -230,7 +230,13 @@ def _replan(request: Request, layout: Layout) -> Command:
 
 def _write_health(world: World, layout: Layout) -> None:
     fresh = world.run_dir / f".{HEALTH_FILE}"
-    fresh.write_text(json.dumps({"url": health_url(world, layout), "version": whalefall.__version__}), encoding="utf-8")
+    passed = (world.running("nginx"), world.running("web")) if world.front else ()
+    told = {
+        "url": health_url(world, layout),
+        "through": [role.name for role in passed if role and role in world.running_roles()],
+        "version": whalefall.__version__,
+    }
+    fresh.write_text(json.dumps(told), encoding="utf-8")
     fresh.replace(world.run_dir / HEALTH_FILE)
 
 

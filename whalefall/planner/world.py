@@ -117,7 +117,7 @@ def survey(request: Request) -> World:
     for role in roles:
         if reason := many_refused(role, counts[role.name]):
             written = counts[role.name] == found.of(role.name).instances
-            raise ConfigError(f"{found.where(role.name, 'instances') + ':' if written else '-c'} {reason}")
+            raise ConfigError(f"{found.where(role.name, 'instances')}: {reason}" if written else reason)
     if request.attach:
         dev.check_attached(request.attach, counts)
     app = _application(view, roles, found)

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from tests.support.supervised import free_port
-from whalefall.cli.health import _ask_site, _url, judge
+from whalefall.cli.health import _ask_site, _planned, judge
 from whalefall.errors import ControlError
 
 
@@ -37,21 +37,29 @@ def row(service: str, state: str, reason: str = "") -> dict[str, str]:
     return {"name": f"{service}.1", "service": service, "state": state, "reason": reason}
 
 
+BY_HAND = "was stopped by hand. Start it: whalefall start"
+
+
 @pytest.mark.parametrize(
     ("rows", "verdict"),
     [
-        ([row("web", "ready"), row("release", "finished"), row("worker", "stopped")], ("", "")),
+        ([row("web", "ready"), row("release", "finished")], ("", "")),
         ([row("web", "starting", "last probe: refused")], ("web.1 is starting (last probe: refused)", "")),
-        ([row("web", "backoff"), row("worker", "failed")], ("web.1 is backoff", "")),
+        ([row("web", "backoff"), row("worker", "failed")], ("worker.1 is failed", "")),
         ([row("web", "ready"), row("scheduler", "failed", "gave up")], ("", "scheduler.1 is failed (gave up)")),
         ([row("scheduler", "failed"), row("web", "failed")], ("web.1 is failed", "scheduler.1 is failed")),
+        ([row("nginx", "waiting", "waits for web"), row("web", "stopped")], (f"web.1 {BY_HAND} web", "")),
+        ([row("nginx", "stopped"), row("web", "ready")], (f"nginx.1 {BY_HAND} nginx", "")),
+        ([row("web", "ready"), row("worker", "stopped")], ("", f"worker.1 {BY_HAND} worker")),
+        ([row("web", "ready"), row("scheduler", "stopped")], ("", f"scheduler.1 {BY_HAND} scheduler")),
+        ([row("web", "ready"), row("web", "stopped") | {"name": "web.2"}], ("", f"web.2 {BY_HAND} web")),
         ([], ("", "")),
     ],
 )
 def test_the_site_lives_without_its_scheduler_but_not_without_the_rest(
     rows: list[dict[str, str]], verdict: tuple[str, str]
 ) -> None:
-    assert judge(rows) == verdict
+    assert judge(rows, ("nginx", "web")) == verdict
 
 
 def test_a_site_that_answers_is_well(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,8 +78,13 @@ def test_a_site_that_is_silent_is_not() -> None:
         _ask_site(f"http://127.0.0.1:{free_port()}/")
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"url": 1}', '{"other": ""}'])
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"url": 1, "through": []}', '{"url": "http://x/"}'])
 def test_what_the_planner_did_not_write_down_is_not_asked(tmp_path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "health.json").write_text(content)
-    assert _url(tmp_path) == ""
+    assert _planned(tmp_path) == {"url": "", "through": []}
+
+
+def test_what_the_planner_wrote_down_is_asked(tmp_path) -> None:
+    (tmp_path / "health.json").write_text('{"url": "http://x/", "through": ["web"], "version": "1"}')
+    assert (_planned(tmp_path)["url"], _planned(tmp_path)["through"]) == ("http://x/", ["web"])

@@ -72,5 +72,5 @@ def test_every_command_has_help_and_a_room(name: str, capsys: pytest.CaptureFixt
         main([name, "--help"])
     assert caught.value.code == 0
     assert f"whalefall {name}" in capsys.readouterr().out
-    rooms = ("serve", "planning", "roles", "control", "health", "users", "jobs", "notify", "completion")
+    rooms = ("serve", "planning", "roles", "control", "acting", "health", "users", "jobs", "notify", "completion")
     assert sum(name in importlib.import_module(f"whalefall.cli.{room}").COMMANDS for room in rooms) == 1

@@ -234,7 +234,7 @@ WRONG = {
     "an unknown module": ({"app": "shpo:app"}, "the application: there is no module 'shpo' in", "Did you mean 'shop'?"),
     "a path": ({"app": "shop.py"}, "the application: 'shop.py' is no application", "as in shop:app"),
     "a submodule": ({"app": "shop.api:app"}, "there is no module 'shop.api'", ""),
-    "two schedulers": ({"formation": "scheduler=2"}, "-c scheduler=2 is refused", "compete"),
+    "two schedulers": ({"formation": "scheduler=2"}, "scheduler=2 is refused", "compete"),
     "nobody": ({"formation": "all=0"}, "no process is left to run", "-c"),
     "an unknown type": ({"formation": "wep=2"}, "-c wep=2: the Procfile has no 'wep'", "Did you mean 'web'?"),
     "no procfile": ({"procfile": Path("Procfiel")}, "Procfiel: there is no such Procfile", "-f"),

@@ -1,0 +1,120 @@
+"""What a person or a script is told by `health` and by the commands that change something."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.deployment import Deployment
+
+APPLICATION = """
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+    return [b"ok"]
+"""
+PROCFILE = """\
+nginx: python -m whalefall nginx
+web: python -m whalefall web shop:app
+scheduler: python -m whalefall scheduler
+payments: sleep 1000
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Deployment]:
+    (tmp_path / "shop.py").write_text(APPLICATION)
+    (tmp_path / "Procfile").write_text(PROCFILE)
+    with Deployment(tmp_path, LOG_LEVEL="warning") as deployment:
+        yield deployment.until_ready()
+
+
+def document(site: Deployment, *words: str, code: int = 0) -> dict[str, Any]:
+    """What the command prints with --json; the sentence of an error must stand on standard error, too."""
+    done = site.whalefall(*words, "--json")
+    assert done.returncode == code, f"{done}\n{site.story()}"
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["ok"] == (code == 0)
+    assert done.stderr == (f"whalefall: {found['error']}\n" if code else "")
+    assert bool(found["error"]) == bool(code)
+    return found
+
+
+def done_to(found: dict[str, Any]) -> dict[str, str]:
+    return {row["name"]: row["done"] for row in found["instances"]}
+
+
+def test_a_machine_is_told_what_was_done_to_each_instance(site: Deployment) -> None:
+    (row,) = document(site, "restart", "web")["instances"]
+    assert row == site.rows()["web.1"] | {name: row[name] for name in ("done", "uptime_s", "state_for_s", "draining")}
+    assert (row["service"], row["state"], row["generation"], row["done"]) == ("web", "ready", 2, "restarted")
+    assert done_to(document(site, "reload", "payments")) == {"payments.1": "reloaded"}
+
+    assert done_to(document(site, "stop", "payments")) == {"payments.1": "stopped"}
+    assert done_to(document(site, "stop", "payments")) == {"payments.1": ""}, "nothing was to be done"
+    assert done_to(document(site, "start", "payments")) == {"payments.1": "started"}
+    assert done_to(document(site, "start", "payments")) == {"payments.1": ""}
+
+    found = document(site, "scale", "payments=2")
+    assert (found["changed"], done_to(found)) == (["payments.2"], {"payments.2": "started"})
+    found = document(site, "scale", "payments=1")
+    assert (found["changed"], done_to(found)) == (["payments.2"], {"payments.2": "removed"})
+    assert found["instances"][0]["state"] == "removed"
+    assert document(site, "reload") == {"ok": True, "error": "", "changed": [], "instances": []}
+
+    found = document(site, "restart", "wbe", code=1)
+    assert found["error"].startswith("there is no service or instance 'wbe'; there are: ")
+
+    found = document(site, "shutdown")
+    assert set(done_to(found).values()) == {"stopped"}
+    assert {row["state"] for row in found["instances"]} == {"stopped"}
+    assert site.wait() == 0
+    assert "no whalefall is running here" in document(site, "health", code=1)["error"]
+
+
+def test_what_does_not_become_ready_is_told_with_its_last_words(site: Deployment) -> None:
+    pid = site.master("web")
+    (site.directory / "shop.py").write_text("import no_such_module\n" + APPLICATION)
+    found = document(site, "reload", "web", code=1)
+    assert "web.1 is not reloaded: " in found["error"]
+    assert (
+        "the old one goes on serving. It said: \"ModuleNotFoundError: No module named 'no_such_module'\"."
+        in (found["error"])
+    )
+    assert done_to(found) == {"web.1": ""}
+    assert site.master("web") == pid
+    assert site.get("/").text == "ok"
+
+    # A new Plan, whose new generation does not become ready either: `reload` must not say that all is well.
+    (site.directory / "Procfile").write_text(PROCFILE.replace("web: ", "web: COLOUR=blue "))
+    found = document(site, "reload", code=1)
+    assert "web.1 is not reloaded: " in found["error"]
+    assert "No module named 'no_such_module'" in found["error"]
+    assert (found["changed"], done_to(found)) == (["web.1"], {"web.1": ""})
+    assert site.master("web") == pid
+    assert site.get("/").text == "ok"
+
+
+def test_two_schedulers_are_refused_with_the_reason_before_anything_changes(site: Deployment) -> None:
+    before = {name: row["pid"] for name, row in site.rows().items()}
+    done = site.whalefall("scale", "payments=2", "scheduler=2")
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "whalefall: nothing is changed: scheduler=2 is refused: two schedulers on one host would compete for every job."
+    )
+    assert {name: row["pid"] for name, row in site.rows().items()} == before
+
+
+def test_health_names_what_was_stopped_by_hand(site: Deployment) -> None:
+    assert document(site, "health")["degraded"] == ""
+    site.whalefall("stop", "payments")
+    assert site.whalefall("health").stdout == (
+        "degraded: payments.1 was stopped by hand. Start it: whalefall start payments\n"
+    )
+    site.whalefall("stop", "web")
+    assert document(site, "health", code=1)["error"] == "web.1 was stopped by hand. Start it: whalefall start web"
+    site.whalefall("start", "web")
+    found = document(site, "health")
+    assert found["degraded"].startswith("payments.1 was stopped")
+    assert {row["name"] for row in found["instances"]} == set(site.rows())
