@@ -116,7 +116,7 @@ class TestInCode:
         assert (changed.name, changed.kwargs, str(changed.trigger)) == (
             "B",
             {"x": 1},
-            "cron[hour='5', minute='0', second='0']",
+            "cron[hour='5']",
         )
         assert changed.reschedule("interval", minutes=3).trigger.interval_length == 180
         for changes, sentence in (

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,9 @@ def old(tmp_path: Path) -> str:
     scheduler.add_job(jobs.note, "cron", day_of_week="0-4", hour=6, id="cron", name="Morning", kwargs={"x": 1})
     scheduler.add_job(jobs.note, "interval", minutes=5, id="interval", coalesce=False, max_instances=2)
     scheduler.add_job(jobs.note, "date", run_date="2035-01-01 12:00:00", id="date")
+    scheduler.add_job(jobs.note, "cron", hour=6, id="stopped", misfire_grace_time=30)
     scheduler.start(paused=True)
+    scheduler.pause_job("stopped")
     scheduler.shutdown()
     store.engine.dispose()
     return url
@@ -49,12 +52,32 @@ def test_jobs_keep_their_meaning(state: SchedulerState, old: str) -> None:
         ("cron", ""),
         ("date", ""),
         ("interval", ""),
+        ("stopped", ""),
     ]
-    cron, date, interval = (state.admin.get_job(job_id) for job_id in ("cron", "date", "interval"))
+    cron, date, interval, stopped = (state.admin.get_job(job_id) for job_id in ("cron", "date", "interval", "stopped"))
     assert (cron.name, cron.kwargs, cron.timezone, cron.source) == ("Morning", {"x": 1}, "Europe/Berlin", "added")
     assert cron.trigger_words == "at 06:00, Monday to Friday"
     assert (interval.trigger_words, interval.coalesce, interval.max_instances) == ("every 5 minutes", False, 2)
     assert str(date.next_run_time) == "2035-01-01 11:00:00+00:00"
+    assert (stopped.state, stopped.pause_reason, stopped.paused_by) == (
+        "STATE_PAUSED",
+        "it was paused in APScheduler",
+        "ada",
+    )
+    assert (stopped.misfire_grace_time, cron.misfire_grace_time) == (30, 1)
+
+
+def test_an_interval_goes_on_in_step(state: SchedulerState, old: str) -> None:
+    engine = create_engine(old)
+    with engine.connect() as connection:
+        query = text("SELECT next_run_time FROM apscheduler_jobs WHERE id = 'interval'")
+        stored = connection.execute(query).scalar_one()
+        theirs = datetime.fromtimestamp(round(stored, 6), UTC)
+    engine.dispose()
+    list(import_jobs(state, old, actor="ada", dry_run=False))
+    ours = state.admin.get_job("interval").next_run_time
+    assert ours is not None
+    assert (ours - theirs) % timedelta(minutes=5) == timedelta()
 
 
 def test_a_second_time_and_a_trial_change_nothing(state: SchedulerState, old: str) -> None:

@@ -7,7 +7,7 @@ dates, zones and plain values. Whatever else a pickle asks for, its job is refus
 import io
 import pickle
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -78,7 +78,7 @@ def import_jobs(
     """Adds every job that can be read and called. With `dry_run` nothing is written."""
     for job_id, pickled in apscheduler_rows(url, table):
         try:
-            record = _record(state, job_id, pickled)
+            record = _record(state, job_id, pickled, actor)
             if not dry_run:
                 state.ledger.add_job(record, actor, replace_existing=False)
         except (JobConflict, WhalefallError, TriggerError) as error:
@@ -97,9 +97,11 @@ def import_jobs(
             yield Imported(job_id)
 
 
-def _record(state: SchedulerState, job_id: str, pickled: bytes) -> JobRecord:
+def _record(state: SchedulerState, job_id: str, pickled: bytes, actor: str) -> JobRecord:
     stored = _HarmlessUnpickler(io.BytesIO(pickled)).load()
     kind, arguments = our_trigger(stored["trigger"], {})
+    if kind == "interval":
+        arguments["start_date"] = stored["trigger"].start_date  # it goes on in step, however young it is
     timezone = str(arguments.pop("timezone", None) or state.timezone)
     declaration = declare(
         load(stored["func"]),
@@ -116,4 +118,8 @@ def _record(state: SchedulerState, job_id: str, pickled: bytes) -> JobRecord:
             "max_instances": stored.get("max_instances", 1),
         },
     )
-    return JobRecord.of(declaration, timezone=timezone, now=state.ledger.now(), origin="added")
+    now = state.ledger.now()
+    record = JobRecord.of(declaration, timezone=timezone, now=now, origin="added")
+    if stored.get("next_run_time") is not None:
+        return record
+    return replace(record, paused_at=now, paused_by=actor, pause_reason="it was paused in APScheduler")

@@ -5,6 +5,8 @@ Same class, same configuration keys, same REST routes; underneath, the ledger. W
 blocking the request, and without an auth hook the REST API answers loopback only.
 """
 
+from apscheduler.schedulers.base import STATE_PAUSED, STATE_RUNNING, STATE_STOPPED
+
 from whalefall.compat.flask_apscheduler.scheduler import APScheduler
 
-__all__ = ["APScheduler"]
+__all__ = ["STATE_PAUSED", "STATE_RUNNING", "STATE_STOPPED", "APScheduler"]

@@ -1,20 +1,20 @@
 """The REST routes of Flask-APScheduler: same paths, same shapes."""
 
-import json
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
+from apscheduler.schedulers import SchedulerAlreadyRunningError, SchedulerNotRunningError
 from flask import Response, current_app, request
 
+from whalefall.compat.flask_apscheduler.json import jsonify
 from whalefall.compat.flask_apscheduler.utils import job_to_dict
 from whalefall.errors import WhalefallError
 
 
 def get_scheduler_info() -> Response:
     scheduler = _scheduler()
-    return _answer(
+    return jsonify(
         {
             "current_host": scheduler.host_name,
             "allowed_hosts": scheduler.allowed_hosts,
@@ -34,28 +34,33 @@ def resume_scheduler() -> Response:
 
 
 def start_scheduler() -> Response:
+    if _scheduler().running:
+        return _error(str(SchedulerAlreadyRunningError()), 400)
     _scheduler().start()
     return Response(status=204)
 
 
 def shutdown_scheduler() -> Response:
-    _scheduler().shutdown()
+    if not _scheduler().running:
+        return _error(str(SchedulerNotRunningError()), 400)
+    wishes = request.get_json(silent=True, force=True)
+    _scheduler().shutdown(wait=not isinstance(wishes, dict) or wishes.get("wait") is not False)
     return Response(status=204)
 
 
 def get_jobs() -> Response:
-    return _answer([job_to_dict(job) for job in _scheduler().get_jobs()])
+    return jsonify([job_to_dict(job) for job in _scheduler().get_jobs()])
 
 
 def get_job(job_id: str) -> Response:
     job = _scheduler().get_job(job_id)
-    return _not_found(job_id) if job is None else _answer(job_to_dict(job))
+    return _not_found(job_id) if job is None else jsonify(job_to_dict(job))
 
 
 def add_job() -> Response:
     data = request.get_json(force=True)
     try:
-        return _answer(job_to_dict(_scheduler().add_job(**data)))
+        return jsonify(job_to_dict(_scheduler().add_job(**data)))
     except ConflictingIdError:
         return _error(f"Job {data.get('id')} already exists.", 409)
     except (WhalefallError, TypeError, ValueError, LookupError, ImportError) as error:
@@ -105,12 +110,4 @@ def _not_found(job_id: str) -> Response:
 
 
 def _error(message: str, status: int) -> Response:
-    return _answer({"error_message": message}, status)
-
-
-def _answer(value: object, status: int = 200) -> Response:
-    return Response(json.dumps(value, default=_plain), status, mimetype="application/json")
-
-
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return jsonify({"error_message": message}, status)

@@ -28,7 +28,9 @@ class HTTPAuth:
 
 
 class HTTPBasicAuth(HTTPAuth):
-    """HTTP Basic: `username` and `password`."""
+    """HTTP Basic: `username` and `password`. The realm is what a browser shows beside its question."""
+
+    www_authenticate_realm = "Authentication Required"
 
     def get_authorization(self) -> Authorization | None:
         kind, _, credentials = request.headers.get("Authorization", "").partition(" ")
@@ -41,7 +43,7 @@ class HTTPBasicAuth(HTTPAuth):
         return Authorization("basic", username=username, password=password) if separator else None
 
     def get_authenticate_header(self) -> str:
-        return 'Basic realm="Authentication Required"'
+        return f'Basic realm="{self.www_authenticate_realm}"'
 
 
 def get_authorization_header() -> tuple[bytes, bytes] | None:

@@ -46,7 +46,7 @@ _ALL_PAUSED = "the whole scheduler was paused"
 _IGNORED = frozenset({"jobstore", "replace_existing", "next_run_time"})
 _DEFAULTS = ("misfire_grace_time", "coalesce", "max_instances")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", ""})
-_log = logging.getLogger("flask_apscheduler")
+LOGGER = _log = logging.getLogger("flask_apscheduler")
 
 
 class APScheduler:

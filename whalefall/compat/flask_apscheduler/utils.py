@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
 from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.cron.fields import DEFAULT_VALUES
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -87,6 +88,15 @@ def extract_timedelta(delta: timedelta) -> tuple[int, int, int, int, int]:
     return weeks, days, hours, minutes, seconds
 
 
+def bytes_to_wsgi(data: bytes) -> str:
+    """As WSGI has bytes: one character for each."""
+    return data.decode("latin1")
+
+
+def wsgi_to_bytes(data: str | bytes) -> bytes:
+    return data if isinstance(data, bytes) else data.encode("latin1")
+
+
 def our_trigger(trigger: Any, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """APScheduler's words as ours: weekday numbers become names, and day and weekday must both match.
 
@@ -105,13 +115,24 @@ def apscheduler_trigger(spec: TriggerSpec, timezone: str, anchor: datetime) -> A
     """Our trigger as APScheduler's object, for those who look at `job.trigger`."""
     if spec["type"] == "cron":
         edges = {f"{name}_date": spec.get(name) for name in ("start", "end")}
-        return CronTrigger(**{k: v for k, v in spec["fields"].items() if v != "*"}, **edges, timezone=timezone)
+        return CronTrigger(**_as_said(spec["fields"]), **edges, timezone=timezone)
     if spec["type"] == "interval":
         start = spec.get("start") or anchor + timedelta(seconds=spec["seconds"])
         return IntervalTrigger(seconds=spec["seconds"], start_date=start, end_date=spec.get("end"), timezone=timezone)
     if spec["type"] == "calendarinterval":
         return CalendarIntervalTrigger(**spec["fields"], timezone=timezone)
     return DateTrigger(spec["at"], timezone)
+
+
+def _as_said(fields: Mapping[str, str]) -> dict[str, str]:
+    """Without the fields that APScheduler would fill in itself: after the last one said, each has its lowest value."""
+    written = {name: fields.get(name, "*") for name in CronTrigger.FIELD_NAMES}
+    names = list(written)
+    while names and written[names[-1]] == str(DEFAULT_VALUES[names[-1]]):
+        names.pop()
+    if not names or written[names[-1]] == "*":  # the next one is what makes it less than "always"
+        names += [name for name in written if name not in names and written[name] != "*"][:1]
+    return {name: written[name] for name in names if written[name] != "*"}
 
 
 def _weekday_by_name(arguments: Mapping[str, Any]) -> dict[str, str]:
