@@ -4,7 +4,6 @@ import itertools
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from sqlalchemy import text
 from tests.integration import scheduled_jobs as jobs
 from tests.support.databases import *  # noqa: F403 - fixtures are found by their names
 from tests.support.flaskapp import ended, make_app, running
+from tests.support.ledgers import end_run_leases, rows
 from tests.support.waiting import wait_until
 from whalefall import Scheduler, current_run
 from whalefall import scheduler as scheduling
@@ -339,10 +339,33 @@ class TestTroubles:
         with running(app) as state:
             wait_until(lambda: jobs.seen, "it fires")
             with state.engine.begin() as connection:  # BEGIN IMMEDIATE: nobody else can write
-                connection.execute(text("UPDATE wf_lease SET ticked_at = ticked_at"))
-                time.sleep(1.5)  # longer than a period, shorter than the lease: the trouble itself, not a wait for it
+                since = connection.execute(text("SELECT next_fire_at FROM wf_job")).scalar_one()
+                passed = text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now') > :since")
+                wait_until(lambda: connection.execute(passed, {"since": since}).scalar_one(), "a fire is due")
             count = len(jobs.seen)
             wait_until(lambda: len(jobs.seen) > count, "it fires again")
+
+    def test_runs_that_go_on_here_are_not_lost_because_the_ledger_was_away_for_longer_than_their_leases(
+        self, scheduler: Scheduler, sqlite_url: str
+    ) -> None:
+        on(scheduler, jobs.wait, id="long", on_crash="rerun")
+        with running(make_app(sqlite_url, scheduler)) as state:
+            assert state.runtime is not None
+            run_id = state.admin.run_now("long", actor="ada")
+            wait_until(lambda: state.admin.get_run(run_id).state == "running", "it runs")
+            state.runtime.keeper.stop(5.0)  # what else would renew the leases in time, or not
+            end_run_leases(state.ledger)
+            alive = (
+                "SELECT 1 FROM wf_run WHERE state = 'running' AND lease_until > strftime('%Y-%m-%d %H:%M:%f', 'now')"
+            )
+            wait_until(
+                lambda: rows(state.ledger, alive),
+                "the sweeper has left it",
+                explain=lambda: str(state.admin.get_run(run_id)),
+            )
+            jobs.gate.set()
+            run = ended(state, run_id)
+        assert (run.state, run.attempt) == ("succeeded", 1)
 
     def test_a_broken_ledger_is_a_sentence(self, scheduler: Scheduler, tmp_path: Path) -> None:
         path = tmp_path / "whalefall.db"

@@ -57,6 +57,7 @@ class Estate:
 
     def settle(self) -> frozenset[str]:
         """Answers the runners that are certainly dead. Raises LedgerUnavailable; then it may be called again."""
+        self._keep_ours()
         places = [place for place in self._places if not self._is_ours(place)]
         claims = self._ledger.claims()  # after the directories: who has made one had claimed before
         dead = frozenset(runner for runner in {claim.holder for claim in claims} if self._is_dead(runner))
@@ -66,6 +67,11 @@ class Estate:
         kept = {place.key for place in places}
         self._give_back([claim for claim in claims if claim.holder in dead], kept)
         return dead
+
+    def _keep_ours(self) -> None:
+        """While the ledger was away the leases of our own runs may have run out. We know better: they are not lost."""
+        if run_ids := self._roster.run_ids():
+            self._ledger.keep_alive(self._holder, run_ids, self._run_lease_s)
 
     def _is_ours(self, place: Place) -> bool:
         """Watched, or ended here and not yet on record."""
