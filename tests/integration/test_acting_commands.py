@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.support.deployment import Deployment
+from whalefall.control.client import ask
+from whalefall.control.protocol import Request
 
 APPLICATION = """
 def app(environ, start_response):
@@ -118,3 +122,31 @@ def test_health_names_what_was_stopped_by_hand(site: Deployment) -> None:
     found = document(site, "health")
     assert found["degraded"].startswith("payments.1 was stopped")
     assert {row["name"] for row in found["instances"]} == set(site.rows())
+
+
+def test_clients_of_what_was_stopped_by_hand_are_refused_at_once_and_none_is_once_it_is_started(
+    site: Deployment,
+) -> None:
+    site.whalefall("stop", "web")
+    # Nobody would answer: without a refusal each of these waits longer than this client does (REQUEST_TIMEOUT).
+    for _ in range(5):
+        assert site.get("/").status_code == 502
+    refused = site.get("/api/v1/anything")
+    assert (refused.status_code, refused.json()["message_code"]) == (502, "SERVICE_UNAVAILABLE")
+    said = "web was stopped by hand, so its clients are refused at once. Start it: whalefall start web"
+    assert said in site.whalefall("events").stdout
+    assert site.output().count(said) == 1
+
+    ask(site.run_dir, Request("start", "web"))  # answers before the new generation is ready
+    with ThreadPoolExecutor(20) as clients:
+        assert {answer.text for answer in clients.map(lambda _: site.get("/"), range(60))} == {"ok"}
+
+
+def test_a_front_that_was_stopped_by_hand_refuses_too(site: Deployment) -> None:
+    site.whalefall("stop", "nginx")
+    with pytest.raises(requests.ConnectionError):
+        site.get("/")
+    ask(site.run_dir, Request("start", "nginx"))
+    assert site.get("/").text == "ok"
+    site.whalefall("stop", "nginx")
+    assert site.stop() == 0, "a stop of the whole with a service that is stopped already"

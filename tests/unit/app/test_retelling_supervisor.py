@@ -29,7 +29,7 @@ CHINESE = {"Accept-Language": "zh-CN"}
 SPEAKING = (
     *("supervisor/core/" + name for name in ("engine", "events", "handover", "lifecycle", "restarts", "snapshot")),
     *("supervisor/edge/" + name for name in ("dossiers", "listeners", "locks", "probes", "spawn")),
-    *("supervisor/loop", "supervisor/reload", "supervisor/requests", "control/client"),
+    *("supervisor/loop", "supervisor/refusal", "supervisor/reload", "supervisor/requests", "control/client"),
 )
 # To a terminal, or to a program that asks what our pages never ask.
 NOT_SHOWN = (
