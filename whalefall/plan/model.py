@@ -163,4 +163,5 @@ class Plan:
     crash_dir: str = ""  # where crash reports are kept; "" keeps them in memory only
     replan: Command | None = None  # prints the next Plan as JSON; run on reload
     notes: tuple[str, ...] = ()  # sentences that the supervisor prints once at its start
+    scratch: tuple[str, ...] = ()  # directories outside of run_dir that are removed when all has ended
     hangup_stops: bool = False  # SIGHUP means that the terminal was closed, and is no wish for a reload

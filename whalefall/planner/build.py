@@ -83,8 +83,16 @@ def _plan(world: World, layout: Layout, instances: Sequence[Instance], notes: Se
         crash_dir=str(world.data_dir / "crashes"),
         replan=_replan(world.request, layout),
         notes=tuple(notes),
+        scratch=_scratch(world),
         hangup_stops=world.request.development,
     )
+
+
+def _scratch(world: World) -> tuple[str, ...]:
+    """Nginx's place, where nobody who looks after RUN_DIR would find it."""
+    front, place = world.running("nginx"), nginx.home(world.run_dir)
+    ours = front is not None and front.ours and world.nginx_binary
+    return (str(place),) if ours and place.parent == nginx.ELSEWHERE else ()
 
 
 def _watcher(world: World) -> Instance:
@@ -161,9 +169,9 @@ def _nginx_configuration(world: World, layout: Layout, *, dry: bool) -> Path:
     site = nginx_site(world, layout, front)
     if not dry:
         return nginx.write(site, world.run_dir, world.nginx_binary)
-    with tempfile.TemporaryDirectory(prefix="whalefall-check-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="whalefall-check-") as place:
         # `nginx -t` binds its unix sockets, so the one in a RUN_DIR that may not exist yet is left out.
-        nginx.write(dataclasses.replace(site, private=""), Path(scratch) / "run", world.nginx_binary)
+        nginx.try_out(dataclasses.replace(site, private=""), Path(place), world.nginx_binary)
     return nginx.configuration_path(site, world.run_dir)
 
 

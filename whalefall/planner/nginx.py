@@ -39,6 +39,8 @@ KEPT_CONFIGURATIONS = 3
 DIGEST_LENGTH = 12
 HEALTH = "/whalefall/nginx/health"
 MAIN = "nginx.conf.template"
+ELSEWHERE = Path("/tmp")  # noqa: S108 - what is ours there is made by mkdir(2) and its owner checked
+_WHOSE = "run_dir"  # a file in a place of ours there: the mount namespace, and the RUN_DIR that it belongs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def home(run_dir: Path) -> Path:
     if _open_to_all(run_dir.parent):
         return run_dir.with_name(run_dir.name + "-nginx")
     digest = hashlib.sha256(os.fsencode(run_dir)).hexdigest()[:DIGEST_LENGTH]
-    return Path(f"/tmp/whalefall-nginx-{digest}")  # noqa: S108 - made by mkdir(2) and its owner checked
+    return ELSEWHERE / f"whalefall-nginx-{digest}"
 
 
 def static_directory() -> str:
@@ -116,7 +118,27 @@ def make_home(run_dir: Path) -> Path:
     """Creates it: entered by all when we are root (its contents are no secret), private otherwise."""
     directory = home(run_dir)
     make_private(directory, "RUN_DIR", 0o711 if os.geteuid() == 0 else 0o700)
+    if directory.parent == ELSEWHERE:
+        (directory / _WHOSE).write_bytes(_namespace() + b"\n" + os.fsencode(run_dir))
+        _remove_abandoned()
     return directory
+
+
+def _remove_abandoned() -> None:
+    """Those whose RUN_DIR is no more: a whalefall that was killed outright could not take its own along."""
+    for place in ELSEWHERE.glob("whalefall-nginx-*"):
+        with contextlib.suppress(OSError, ValueError):
+            found = place.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+                continue
+            namespace, _, run_dir = (place / _WHOSE).read_bytes().partition(b"\n")
+            if namespace == _namespace() and run_dir and not Path(os.fsdecode(run_dir)).exists():
+                shutil.rmtree(place, ignore_errors=True)
+
+
+def _namespace() -> bytes:
+    """A container that shares our /tmp has RUN_DIRs that we cannot see."""
+    return os.fsencode(Path("/proc/self/ns/mnt").readlink())
 
 
 def render(site: Site, directory: Path, digest: str = "0") -> str:
@@ -148,6 +170,14 @@ def write(site: Site, run_dir: Path, binary: str) -> Path:
         fresh.unlink(missing_ok=True)
     _forget_older(directory)
     return final
+
+
+def try_out(site: Site, place: Path, binary: str) -> None:
+    """What `write` would be told by `nginx -t`, without leaving anything outside of `place`. Raises ConfigError."""
+    _copy_errors(place)
+    configuration = place / "nginx.conf"
+    configuration.write_text(render(site, place), encoding="utf-8")
+    test(binary, configuration)
 
 
 def test(binary: str, configuration: Path) -> None:

@@ -11,7 +11,7 @@ from whalefall.errors import ConfigError, UsageError, WhalefallError
 from whalefall.plan import Plan, plan_from_json
 from whalefall.plan.order import check
 from whalefall.supervisor.core.engine import Engine
-from whalefall.supervisor.edge import groups, guardian, linux
+from whalefall.supervisor.edge import groups, guardian, linux, scratch
 from whalefall.supervisor.edge.chance import Chance
 from whalefall.supervisor.edge.dossiers import Dossiers
 from whalefall.supervisor.edge.logfiles import LogFiles
@@ -71,6 +71,8 @@ def supervise(plan: Plan) -> int:
         manager.close()
         requests.control.close()
         divided.leave()
+        for path in reload.plan.scratch:
+            scratch.remove(path)
 
 
 def _read_plan(arguments: list[str]) -> Plan:
