@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.supervised import Supervised, alive, instance, python, read_when_written
@@ -97,6 +98,38 @@ def test_it_ends_when_the_supervisor_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("divided")
+def test_what_stays_when_the_guardian_was_killed_too_is_removed_by_the_next_start(tmp_path: Path) -> None:
+    sleeper = python("import time; time.sleep(3600)")
+    for name in ("killed", "living", "next"):
+        (tmp_path / name).mkdir()
+    with (
+        Supervised(tmp_path / "killed", instance("a", sleeper, tmp_path)) as killed,
+        Supervised(tmp_path / "living", instance("b", sleeper, tmp_path)) as living,
+    ):
+        service = killed.until_ready()["a.1"]["pid"]
+        abandoned = _directory(killed)
+        living.until_ready()
+        living.ask("stop", "b")
+        living.until(lambda rows: rows["b.1"]["state"] == "stopped", "nobody is in its groups")
+        (guardian,) = [child.pid for child in psutil.Process(killed.pid).children() if child.pid != service]
+        os.kill(killed.pid, signal.SIGSTOP)  # or it would end in order when it has lost its guardian
+        os.kill(guardian, signal.SIGKILL)
+        os.kill(killed.pid, signal.SIGKILL)
+        wait_until(lambda: not alive(service), "the death signal has ended its service")
+        assert abandoned.exists()
+        with Supervised(tmp_path / "next", instance("c", sleeper, tmp_path)) as following:
+            following.until_ready()
+            assert not abandoned.exists()
+            assert _directory(living).exists(), "empty, but its whalefall lives"
+            assert following.stop() == 0
+        living.ask("start", "b")
+        living.until_ready()
+        pid = living.rows()["b.1"]["pid"]
+        assert _directory(living).name in Path(f"/proc/{pid}/cgroup").read_text(), "and its groups still work"
+        assert living.stop() == 0
+
+
+@pytest.mark.usefixtures("divided")
 def test_a_job_s_process_stays_when_its_scheduler_is_replaced(tmp_path: Path) -> None:
     code = """
 import os, sys, time
@@ -146,11 +179,11 @@ def test_a_group_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     cgroups.write_text("3:cpu:/\n0::/user.slice\n")
     mounts.write_text(f"41 31 0:38 / {tmp_path} rw,relatime shared:4 - cgroup2 cgroup2 rw\n")
     if os.geteuid() == 0:  # root can write everywhere; systemd's own groups are none of ours
-        assert groups.divide("1", str(cgroups), str(mounts)) == Groups()
+        assert groups.divide("1", str(cgroups), str(mounts)).directory is None
         assert not list((tmp_path / "user.slice").iterdir())
-    assert groups.divide("1", str(tmp_path / "none"), str(mounts)) == Groups()
+    assert groups.divide("1", str(tmp_path / "none"), str(mounts)).directory is None
     mounts.write_text("23 31 0:22 / /proc rw - proc proc rw\n")
-    assert groups.divide("1", str(cgroups), str(mounts)) == Groups()
+    assert groups.divide("1", str(cgroups), str(mounts)).directory is None
 
 
 def test_where_the_kernel_refuses_a_birth_in_the_group_the_child_goes_there_itself(divided: Groups) -> None:

@@ -7,9 +7,13 @@ and wherever a step fails, everything goes on without: this is one more evidence
 
 Where the memory controller can be divided, each generation's own out-of-memory kills and peak are known, too. For that
 no process may stay in the groups above (cgroups(7), "no internal processes"), so we go into one of our own.
+
+While we live, we and our guardian hold a lock on the directory of our groups. Where nobody does, both were killed
+outright, and the next of us removes what they left.
 """
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,6 +40,7 @@ class Groups:
 
     directory: Path | None = None
     with_memory: bool = False
+    held: int = -1  # the descriptor whose lock says that somebody lives
     left: set[str] = field(factory=set)  # ended, but not yet empty: somebody may outlive a generation
     ended: dict[str, Memory] = field(factory=dict)
 
@@ -71,6 +76,8 @@ class Groups:
         """At our end: as if we had never been here."""
         if self.directory is not None:
             leave(self.directory)
+            os.close(self.held)
+            self.held = -1
 
 
 def divide(identity: str, cgroups: str = "/proc/self/cgroup", mounts: str = "/proc/self/mountinfo") -> Groups:
@@ -78,9 +85,11 @@ def divide(identity: str, cgroups: str = "/proc/self/cgroup", mounts: str = "/pr
     own = _own_group(cgroups, mounts)
     if own is None:
         return Groups()
+    _remove_abandoned(own)
     directory = own / f"whalefall-{identity}"
     try:
         directory.mkdir()
+        held = _lock(directory)
     except OSError:
         return Groups()
     try:
@@ -88,8 +97,30 @@ def divide(identity: str, cgroups: str = "/proc/self/cgroup", mounts: str = "/pr
         _try_out(directory)
     except OSError:
         leave(directory)
+        os.close(held)
         return Groups()
-    return Groups(directory, with_memory)
+    return Groups(directory, with_memory, held)
+
+
+def _remove_abandoned(own: Path) -> None:
+    """A number of a process would not tell: its owner may be of another pid namespace, or somebody new."""
+    for directory in _below(own):
+        if directory.name.startswith("whalefall-"):
+            with contextlib.suppress(OSError):
+                held = _lock(directory)
+                remove(directory)
+                os.close(held)
+
+
+def _lock(directory: Path) -> int:
+    """A descriptor that holds it, as long as it or a fork's copy is open. Raises OSError when somebody else does."""
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        raise
+    return held
 
 
 def everybody(directory: Path) -> set[int]:
