@@ -6,7 +6,7 @@ import sys
 
 from whalefall.cli import requests
 from whalefall.plan import plan_to_json
-from whalefall.planner import doctor, explain
+from whalefall.planner import doctor, explain, machine
 from whalefall.planner.build import build
 
 
@@ -31,7 +31,7 @@ def check(arguments: argparse.Namespace) -> int:
     built = build(requests.of(arguments), dry=True)
     for note in built.plan.notes:
         print(f"note: {note}")
-    for sentence in doctor.advice(built.world):
+    for sentence in (*doctor.advice(built.world), *machine.advice(built.world)):
         print(f"warning: {sentence}")
     names = ", ".join(instance.name for instance in built.plan.instances)
     front = next((each.address for each in built.plan.listeners if each.name == "http"), "")
