@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from whalefall.scheduler import represent
-from whalefall.scheduler.core.triggers import TriggerError, TriggerSpec, build_trigger, cron_spec
+from whalefall.scheduler.core.nights import YEAR, odd_nights
+from whalefall.scheduler.core.triggers import Trigger, TriggerError, TriggerSpec, build_trigger, cron_spec
 from whalefall.scheduler.errors import InvalidArguments, InvalidTrigger, JobConflict
 from whalefall.scheduler.functions import check_arguments
 from whalefall.scheduler.ledger.history import Wanted
@@ -111,20 +112,19 @@ class JobAdmin:
 
     def preview(self, job_id: str, cron_expression: str | None = None, count: int = 20) -> list[datetime]:
         """The next `count` fires, of the trigger in effect or of another expression. Raises InvalidTrigger."""
-        record = self._state.ledger.job(job_id)
-        spec = record.effective_trigger if cron_expression is None else _spec(cron_expression)
-        try:
-            trigger = build_trigger(spec, timezone=record.timezone, anchor=record.anchor, dst=record.policies.dst)
-        except TriggerError as error:
-            if cron_expression is None:
-                return []  # the job says why, in its `broken_reason`
-            raise InvalidTrigger(str(error)) from None
+        trigger = self._trigger(job_id, cron_expression)
         fires: list[datetime] = []
-        instant = trigger.next_after(self._state.ledger.now())
-        while instant is not None and len(fires) < min(count, PREVIEW_MAX):
+        instant = trigger.next_after(self._state.ledger.now()) if trigger is not None else None
+        while trigger is not None and instant is not None and len(fires) < min(count, PREVIEW_MAX):
             fires.append(instant)
             instant = trigger.next_after(instant)
         return fires
+
+    def odd_nights(self, job_id: str, cron_expression: str | None = None) -> list[str]:
+        """What the next changes of the clocks would do to the job, a sentence a night. Raises InvalidTrigger."""
+        trigger = self._trigger(job_id, cron_expression)
+        now = self._state.ledger.now()
+        return [] if trigger is None else odd_nights(trigger, now, now + YEAR)
 
     def list_runs(
         self,
@@ -195,6 +195,17 @@ class JobAdmin:
     def why(self, job_id: str, moment: datetime) -> list[str]:
         """Sentences: why the job ran, or did not, at that moment (aware). Raises JobNotFound."""
         return why(self._state.ledger, job_id, moment)
+
+    def _trigger(self, job_id: str, cron_expression: str | None) -> Trigger | None:
+        """None where the job's own cannot be computed: the job says why, in its `broken_reason`."""
+        record = self._state.ledger.job(job_id)
+        spec = record.effective_trigger if cron_expression is None else _spec(cron_expression)
+        try:
+            return build_trigger(spec, timezone=record.timezone, anchor=record.anchor, dst=record.policies.dst)
+        except TriggerError as error:
+            if cron_expression is None:
+                return None
+            raise InvalidTrigger(str(error)) from None
 
     def _edit(self, job_id: str, spec: TriggerSpec | None, actor: str, version: int | None) -> None:
         try:

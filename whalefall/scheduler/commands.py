@@ -92,6 +92,7 @@ def jobs_show(state: SchedulerState, job_id: str, *, as_json: bool = False) -> A
             ("next" if index == 0 else "", _when(fire))
             for index, fire in enumerate(state.admin.preview(job_id, None, 5))
         ),
+        *(("clocks" if index == 0 else "", night) for index, night in enumerate(state.admin.odd_nights(job_id))),
     ]
     return Answer("\n".join(f"{label:10} {text}" for label, text in lines if text))
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.unit.app.conftest import Visitor
+from tests.unit.app.conftest import Visitor, as_user, fail
+from whalefall import Scheduler
 from whalefall.scheduler import of
 
 LIST_FIELDS = [
@@ -281,6 +282,37 @@ def test_a_preview_shows_the_next_fires_of_another_expression_and_changes_nothin
     ).json["data"]["fires"]
     assert [datetime.fromisoformat(fire).hour for fire in fires] == [12, 12, 12]
     assert viewer.get("/api/v1/scheduler/jobs/greet").json["data"]["source"] == "code"
+
+
+def test_a_preview_says_what_the_clocks_will_do_to_the_job(make) -> None:
+    extra = Scheduler()
+    extra.task("cron", id="nightly", minute=30, hour=2, timezone="Europe/Berlin", dst_fold="both")(fail)
+    app = make()
+    of(app).declarations.update(extra.declarations)
+    of(app).reconcile()
+    visitor = as_user(app, "admin")
+    found = visitor.get("/api/v1/scheduler/jobs/nightly/fires").json["data"]["odd_nights"]
+    assert len(found) == 2
+    [spring] = [
+        night
+        for night in found
+        if night.endswith("it would run at 03:00. There is no 02:30 in that night (dst_gap='run').")
+    ]
+    [autumn] = [
+        night
+        for night in found
+        if night.endswith("it would run twice. There are two 02:30 in that night (dst_fold='both').")
+    ]
+    assert spring[5:8] == "03-"
+    assert autumn[5:8] == "10-"
+    other = {"cron_expression": "30 12 * * *"}
+    assert visitor.get("/api/v1/scheduler/jobs/nightly/fires", query_string=other).json["data"]["odd_nights"] == []
+    page = visitor.get("/scheduler/jobs/nightly/edit").text
+    assert "When the clocks change" in page
+    assert "it would run twice. There are two 02:30 in that night" in page
+    assert "When the clocks change" not in visitor.get("/scheduler/jobs/nightly/edit?cron_expression=30 12 * * *").text
+    chinese = visitor.get("/scheduler/jobs/nightly/edit", headers={"Accept-Language": "zh-CN"}).text
+    assert "会运行两次" in chinese
 
 
 def test_polling_an_unchanged_list_costs_no_body(viewer) -> None:

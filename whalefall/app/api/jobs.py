@@ -32,6 +32,7 @@ from whalefall.app.api.schemas import (
     UpcomingQuery,
 )
 from whalefall.app.api.trail import record
+from whalefall.app.retelling import retold
 from whalefall.app.roles import Role
 from whalefall.scheduler import JobAdmin
 
@@ -118,7 +119,9 @@ def delete_job(job_id: str) -> dict[str, Any]:
 )
 def preview_fires(query: dict[str, Any], job_id: str) -> dict[str, Any]:
     """The next fires of the job, or of the job under another cron expression: what an edit would do."""
-    return ok({"fires": admin().preview(job_id, query["cron_expression"], query["count"])})
+    fires = admin().preview(job_id, query["cron_expression"], query["count"])
+    nights = admin().odd_nights(job_id, query["cron_expression"])
+    return ok({"fires": fires, "odd_nights": [retold(night) for night in nights]})
 
 
 @blueprint.operation(

@@ -174,6 +174,11 @@ class PreviewQuery(Schema):
 
 class Preview(Schema):
     fires = fields.List(fields.DateTime(format="iso"), required=True)
+    odd_nights = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "What the next changes of the clocks would do: run twice, elsewhere, or not at all"},
+    )
 
 
 class UpcomingQuery(Schema):

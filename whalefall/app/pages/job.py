@@ -63,9 +63,11 @@ def edit_panel(job_id: str) -> ResponseReturnValue:
     job = admin().get_job(job_id)
     expression = request.args.get("cron_expression", job.cron_expression or "").strip()[:200]
     wanted: list[datetime] = []
+    nights: list[str] = []
     complaint = ""
     try:
         wanted = admin().preview(job_id, expression, _PREVIEWED) if expression else []
+        nights = admin().odd_nights(job_id, expression or None)
     except InvalidTrigger as error:
         complaint = retold(str(error))
     current = admin().preview(job_id, None, _PREVIEWED)
@@ -74,5 +76,6 @@ def edit_panel(job_id: str) -> ResponseReturnValue:
         job=job,
         expression=expression,
         complaint=complaint,
+        nights=nights,
         fires=list(zip_longest(current, wanted)),
     )

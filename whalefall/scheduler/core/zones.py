@@ -5,7 +5,7 @@ the moment the clocks jump; in autumn, when 02:30 comes twice, the first time. A
 ("every 10 minutes") follows elapsed time and notices nothing. Both defaults are those of Debian's cron(8).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -69,6 +69,21 @@ def missing_or_double(instant: datetime, zone: ZoneInfo) -> Literal["", "missing
         return "double"
     before = (instant - _SECOND).astimezone(zone)
     return "missing" if (local.utcoffset() or timedelta()) > (before.utcoffset() or timedelta()) else ""
+
+
+def changes(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[datetime]:
+    """The instants in (start, end] from which the zone's clocks show another offset."""
+    position = start
+    while position < end:
+        change = _next_change(position, zone)
+        if change is not None and change <= end:
+            yield change
+        position = change or position + _LOOK
+
+
+def wall_clock(instant: datetime, zone: ZoneInfo) -> datetime:
+    """What the zone's clocks show then (naive)."""
+    return instant.astimezone(zone).replace(tzinfo=None, fold=0)
 
 
 def _accepts(instant: datetime, zone: ZoneInfo, fold: Fold) -> bool:
