@@ -1,10 +1,11 @@
 """A storm over four schedulers on one PostgreSQL, whose clocks differ by an hour both ways.
 
-Kills, stops beyond the lease, immediate restarts of the database, connections cut or swallowed. Afterwards every second
-of every job is on record once, and the file in which the jobs wrote at each start agrees. The seed is printed with a
-failure; WHALEFALL_CHAOS_SEED repeats it.
+Kills, stops beyond the lease, immediate restarts of the database, connections cut or swallowed, cursors put back as by
+a backup. Afterwards every second of every job is on record once, and the file in which the jobs wrote at each start
+agrees. The seed is printed with a failure; WHALEFALL_CHAOS_SEED repeats it.
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import redis
 
@@ -91,16 +93,25 @@ class Storm:
     """Replicas, and what happens to them; all chance from one seed."""
 
     def __init__(
-        self, seed: int, replicas: list[Replica], database: Callable[[], None], lock: Callable[[], None]
+        self,
+        seed: int,
+        replicas: list[Replica],
+        *,
+        database: Callable[[], None],
+        lock: Callable[[], None],
+        cursors: Callable[[], None],
     ) -> None:
         self.random = random.Random(seed)
         self.log: list[str] = []
         self._replicas = replicas
-        self._restart_database, self._break_lock = database, lock
+        self._restart_database, self._break_lock, self._put_cursors_back = database, lock, cursors
 
     def blow(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        happenings = {self._kill: 5, self._freeze: 4, self._cut: 3, self._swallow: 2, self._database: 1, self._lock: 2}
+        happenings = {
+            self._kill: 5, self._freeze: 4, self._cut: 3, self._swallow: 2, self._database: 1, self._lock: 2,
+            self._cursors: 2,
+        }  # fmt: skip
         while time.monotonic() < end:
             time.sleep(self.random.uniform(0.2, 1.0))  # the storm's own rhythm
             self._wake_the_stopped()
@@ -155,6 +166,10 @@ class Storm:
         self.log.append("the lock is broken")
         self._break_lock()
 
+    def _cursors(self) -> None:
+        self.log.append("cursors put back")
+        self._put_cursors_back()
+
     def _database(self) -> None:
         self.log.append("database restart")
         self._restart_database()
@@ -162,6 +177,21 @@ class Storm:
 
 def nothing() -> None:
     """The lease row is the lock: what breaks it breaks the database."""
+
+
+def put_cursors_back(url: str) -> None:
+    """Three seconds, of every fourth job: as rows from a backup, or a primary that was behind. What has fired is due
+    again, and of the three mechanisms only the fire key knows."""
+    with (
+        contextlib.suppress(
+            psycopg.OperationalError
+        ),  # the database is being restarted, or a frozen leader has the rows
+        psycopg.connect(url, autocommit=True, connect_timeout=2, options="-c lock_timeout=2s") as connection,
+    ):
+        connection.execute(
+            "UPDATE wf_job SET next_fire_at = next_fire_at - interval '3 s' "
+            "WHERE next_fire_at > created_at + interval '10 s' AND random() < 0.25"
+        )
 
 
 def seeds() -> list[int]:
@@ -217,7 +247,7 @@ def weather(
             return spawn(live, behind, str(record), config, clock_s=clock_s)
 
         replicas = [Replica(clock_s, proxies[n % 2], start) for n, clock_s in enumerate(CLOCKS_S)]
-        storm = Storm(seed, replicas, postgres.restart, lose_lock)
+        storm = Storm(seed, replicas, database=postgres.restart, lock=lose_lock, cursors=lambda: put_cursors_back(url))
         storm.blow(STORM_S)
         storm.calm()
         assert all(proxy.cuts and proxy.holes for proxy in proxies), storm.log
