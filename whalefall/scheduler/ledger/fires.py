@@ -16,7 +16,7 @@ from whalefall.scheduler.core.fires import Alive, Due, FirePlan, Pause, PlannedR
 from whalefall.scheduler.core.policies import Policies, stored_policies
 from whalefall.scheduler.core.runs import RunState, Source
 from whalefall.scheduler.core.triggers import UNCOMPUTABLE, Trigger, TriggerError, TriggerSpec, build_trigger
-from whalefall.scheduler.ledger import events, jobs, leases
+from whalefall.scheduler.ledger import events, jobs, leases, news
 from whalefall.scheduler.ledger.bulk import insert_runs, move_cursors
 from whalefall.scheduler.ledger.dialects import chunks, clock, insert, locked
 from whalefall.scheduler.ledger.records import JobRecord, Tenure, new_run_id
@@ -93,6 +93,9 @@ def record(connection: Connection, tenure: Tenure, now: datetime | None, limit: 
     plans = [(record, _plan(record, alive.get(record.job_id, Alive()), now)) for record in due]
     rows = [row for record, plan in plans for row in _rows(record, plan, tenure, now)]
     insert_runs(connection, rows)
+    news.note(
+        connection, (news.Recorded(record.job_id, p.state, p.span_count) for record, plan in plans for p in plan.rows)
+    )
     reached("fire.inserted")
     move_cursors(connection, [(record.job_id, record.next_fire_at, plan.next_fire_at) for record, plan in plans])
     _end_pauses(connection, [record for record, plan in plans if plan.pause_ended])
@@ -137,7 +140,9 @@ def run_row(record: DueJob | JobRecord, *, now: datetime, **values: Any) -> dict
 def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Inserts what the fire key does not know yet."""
     for part in chunks(rows):
-        connection.execute(insert(connection, run).on_conflict_do_nothing(), list(part))
+        statement = insert(connection, run).on_conflict_do_nothing()
+        inserted = connection.execute(statement.returning(run.c.job_id, run.c.state, run.c.span_count), list(part))
+        news.note(connection, [news.Recorded(job_id, RunState(state), count) for job_id, state, count in inserted])
 
 
 def _due(connection: Connection, now: datetime, limit: int) -> list[DueJob]:

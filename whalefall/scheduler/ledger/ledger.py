@@ -12,10 +12,11 @@ from sqlalchemy import Connection, Engine
 from whalefall.scheduler.core.runs import RunState, Source
 from whalefall.scheduler.core.triggers import TriggerSpec
 from whalefall.scheduler.errors import JobConflict, JobNotFound, RunNotFound
-from whalefall.scheduler.ledger import events, fires, history, jobs, leases, overview, runs, standbys
+from whalefall.scheduler.ledger import events, fires, history, jobs, leases, news, overview, runs, standbys
 from whalefall.scheduler.ledger.engine import compact, file_of, reading, writing
 from whalefall.scheduler.ledger.history import Retention, Wanted
 from whalefall.scheduler.ledger.migrate import migrate
+from whalefall.scheduler.ledger.news import News
 from whalefall.scheduler.ledger.reconcile import Code, Reconciled, first_cursor, reconcile, refuse_foreign
 from whalefall.scheduler.ledger.records import (
     Claim,
@@ -36,10 +37,15 @@ from whalefall.scheduler.ledger.records import (
 from whalefall.scheduler.ledger.troubles import refuse_unwritable, sentences
 
 Reached = Callable[[str], None]
+Told = Callable[[Sequence[News]], None]
 
 
 def _nothing(step: str) -> None:
     """The default of `reached`: tests put a process's death here."""
+
+
+def _nobody(news: Sequence[News]) -> None:
+    """The default of `told`."""
 
 
 def _unknown(holder: str) -> bool:
@@ -50,9 +56,10 @@ def _unknown(holder: str) -> bool:
 class Ledger:
     """One database. Safe to use from many threads; the schema is brought up to date at the first use."""
 
-    def __init__(self, engine: Engine, *, reached: Reached = _nothing) -> None:
+    def __init__(self, engine: Engine, *, reached: Reached = _nothing, told: Told = _nobody) -> None:
+        """`told` hears after each commit what it did to runs; it may not raise."""
         self.engine = engine
-        self._reached = reached
+        self._reached, self._told = reached, told
         self._migrated: tuple[int, ...] | None = None  # which file is; () for a server
         self._migrating = threading.Lock()
 
@@ -81,8 +88,10 @@ class Ledger:
     def writing(self) -> Iterator[Connection]:
         """A connection for changing: all of it or nothing."""
         self.prepare()
-        with sentences(), writing(self.engine) as connection:
+        with sentences(), writing(self.engine) as connection, news.gathering(connection) as gathered:
             yield connection
+        if gathered:
+            self._told(gathered)
 
     def now(self) -> datetime:
         """The database's clock."""

@@ -16,7 +16,7 @@ from whalefall.scheduler.clocks import elapsed_s
 from whalefall.scheduler.core.policies import stored_policies
 from whalefall.scheduler.core.retries import reruns_after_crash
 from whalefall.scheduler.core.runs import RunState
-from whalefall.scheduler.ledger import events, leases
+from whalefall.scheduler.ledger import events, leases, news
 from whalefall.scheduler.ledger.bulk import set_started
 from whalefall.scheduler.ledger.dialects import chunks, clock, clock_after
 from whalefall.scheduler.ledger.records import (
@@ -223,7 +223,7 @@ def finish(connection: Connection, holder: str, endings: Sequence[Ending]) -> li
     done: list[str] = []
     for ending, run_ids in alike.items():
         for part in chunks(run_ids):
-            done += connection.execute(
+            rows = connection.execute(
                 update(run)
                 .where(
                     run.c.run_id.in_(part),
@@ -232,8 +232,11 @@ def finish(connection: Connection, holder: str, endings: Sequence[Ending]) -> li
                     run.c.state == RunState.RUNNING,
                 )
                 .values(**(_back_to_queue(ending) if ending.retry_in_s is not None else _final(ending)))
-                .returning(run.c.run_id)
-            ).scalars()
+                .returning(run.c.run_id, run.c.job_id, run.c.scheduled_at, run.c.started_at, run.c.finished_at)
+            ).all()
+            done += [row.run_id for row in rows]
+            state = ending.state if ending.retry_in_s is None else RunState.QUEUED
+            news.note(connection, (news.ended(row, state, ending.attempt) for row in rows))
     return done
 
 
@@ -343,8 +346,10 @@ def cancel(connection: Connection, run_id: str, actor: str) -> RunState | None:
             cancelled_by=actor,
             reason=f"cancelled by {actor} before it started",
         )
-    )
-    if waiting.rowcount:
+        .returning(run.c.job_id)
+    ).scalar()
+    if waiting is not None:
+        news.note(connection, [news.Ended(waiting, RunState.CANCELLED)])
         return RunState.QUEUED
     running = connection.execute(
         update(run)

@@ -1,0 +1,66 @@
+"""What a transaction does to runs, gathered while it goes on, told once it is committed: metrics are made of this.
+
+Whatever records or ends a run says so here, so that nobody has to know all the ways there are: fires, endings, sweeps,
+cancels, edits, a job's own transaction, in whichever process. Of what was rolled back nothing is told.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from whalefall.scheduler.core.runs import FINAL, RunState
+
+_KEY = "whalefall_news"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Instants of a job, or a run that somebody asked for, are on record: queued, or skipped for good."""
+
+    job_id: str
+    state: RunState
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt is over. Its run is in `state`: final, or queued again."""
+
+    job_id: str
+    state: RunState
+    late_s: float | None = None  # of a first attempt: from the nominal instant to the start
+    took_s: float | None = None  # of the last one; None where nobody knows when it ended
+
+
+News = Recorded | Ended
+
+
+@contextmanager
+def gathering(connection: Connection) -> Iterator[list[News]]:
+    """For the length of a transaction; the list is to be read after its commit."""
+    gathered: list[News] = []
+    connection.info[_KEY] = gathered
+    try:
+        yield gathered
+    finally:
+        connection.info.pop(_KEY, None)
+
+
+def note(connection: Connection, news: Iterable[News]) -> None:
+    """Of a transaction that nobody gathers from, nothing is kept."""
+    gathered = connection.info.get(_KEY)
+    if gathered is not None:
+        gathered.extend(news)
+
+
+def ended(row: Any, state: RunState, attempt: int) -> Ended:
+    """An ending as the ledger has it. A lost run ended when it was missed, which says nothing of how long it took."""
+    late_s = took_s = None
+    if row.started_at is not None and attempt == 1:
+        late_s = (row.started_at - row.scheduled_at).total_seconds()
+    if row.started_at is not None and state in FINAL and state is not RunState.LOST:
+        took_s = (row.finished_at - row.started_at).total_seconds()
+    return Ended(row.job_id, state, late_s, took_s)
