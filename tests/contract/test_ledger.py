@@ -440,6 +440,15 @@ class TestSweeper:
             claim(ledger, tenure)
         assert ledger.run(run_id).state is RunState.LOST
 
+    def test_a_run_that_somebody_cancelled_is_not_run_again(self, ledger: Ledger, tenure: Tenure) -> None:
+        run_id = self.running(ledger, tenure, on_crash="rerun").run.run_id
+        ledger.cancel(run_id, "bob")
+        end_run_leases(ledger)
+        [(swept, state)] = ledger.sweep(tenure)
+        assert (swept, state) == (run_id, ledger.run(run_id).state)
+        assert state is not RunState.QUEUED
+        assert claim(ledger, tenure) == []
+
     def test_only_the_leader_sweeps(self, ledger: Ledger, tenure: Tenure) -> None:
         self.running(ledger, tenure)
         end_lease(ledger)

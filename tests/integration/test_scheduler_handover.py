@@ -164,6 +164,22 @@ def test_a_scheduler_that_did_not_start_it_can_cancel_it(start: Callable[..., Si
     wait_until(lambda: not any(process.is_running() for process in tree), "it is gone with all that it had started")
 
 
+def test_a_cancel_while_no_scheduler_lives_is_done_by_the_next(start: Callable[..., Site], sqlite_url: str) -> None:
+    """Asked for by a process that only reaches the ledger, as the command line does."""
+    site = start(sqlite_url)
+    run_id = site.run("stubborn")
+    scheduler = psutil.Process(site.deployment.master("scheduler"))
+    for process in (scheduler, *scheduler.children(recursive=True)):
+        process.suspend()
+    site.admin.cancel_run(run_id, actor="bob")
+    assert site.view(run_id).cancel_requested
+    assert site.view(run_id).state == "running"
+    kill(site)
+    run = site.ended(run_id)
+    assert (run.state, run.reason) == ("cancelled", "cancelled by bob while it ran")
+    assert len(site.recorded("start", run_id)) == len(site.recorded("finally", run_id)) == 1
+
+
 def test_its_limit_counts_from_its_own_beginning(start: Callable[..., Site], sqlite_url: str) -> None:
     site = start(sqlite_url)
     run_id = site.run("limited")

@@ -5,12 +5,13 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, current_app
+from flask import Flask, current_app, g
 from sqlalchemy import text
 
 from tests.integration import scheduled_jobs as jobs
@@ -171,6 +172,49 @@ class TestRuns:
             assert failed.error.endswith("ValueError: the shelf is empty\n")
             assert self.run(state, "leave").error.endswith("SystemExit: 3\n")
             assert self.run(state, "fine").state == "succeeded"
+
+    def test_what_a_job_leaves_behind_in_its_thread_is_gone_for_the_next(
+        self, scheduler: Scheduler, sqlite_url: str
+    ) -> None:
+        """One thread runs all of them: `g`, context variables and the current run are each job's own."""
+        on(scheduler, _litter, id="litter")
+        on(scheduler, _look_around, id="look")
+        with running(make_app(sqlite_url, scheduler, SCHEDULER_THREADS=1)) as state:
+            assert self.run(state, "litter").error.endswith("ValueError: and it fails\n")
+            first = self.run(state, "look")
+            assert self.run(state, "litter").state == "failed"
+            second = self.run(state, "look")
+        assert [first.output, second.output] == ["returned False, nothing, look\n"] * 2
+
+    def test_the_teardown_of_a_failed_job_is_told_of_nothing_but_runs(
+        self, scheduler: Scheduler, sqlite_url: str
+    ) -> None:
+        on(scheduler, jobs.fail, id="fail")
+        on(scheduler, jobs.leave, id="leave")
+        app = make_app(sqlite_url, scheduler)
+        torn: list[str] = []
+        app.teardown_appcontext(lambda error: torn.append(f"{current_run.job_id} {type(error).__name__}"))
+        with running(app) as state:
+            for job_id in ("fail", "leave"):
+                assert self.run(state, job_id).state == "failed"
+        assert torn == ["fail ValueError", "leave SystemExit"], "as Flask does it: with the error"
+
+    def test_a_teardown_that_fails_fails_its_run_and_no_other(self, scheduler: Scheduler, sqlite_url: str) -> None:
+        on(scheduler, jobs.note, id="note")
+        app = make_app(sqlite_url, scheduler, SCHEDULER_THREADS=1)
+        broken = [True]
+
+        def teardown(error: BaseException | None) -> None:
+            if broken:
+                raise OSError("the session could not be closed")
+
+        app.teardown_appcontext(teardown)
+        with running(app) as state:
+            failed = self.run(state, "note")
+            broken.clear()
+            assert self.run(state, "note").state == "succeeded"
+        assert failed.state == "failed"
+        assert failed.error.endswith("OSError: the session could not be closed\n")
 
     def test_a_retry_is_the_same_run(self, scheduler: Scheduler, database_url: str) -> None:
         on(scheduler, jobs.fail_once, id="again", retries=2, retry_delay_s=0.01)
@@ -548,6 +592,19 @@ class TestSetup:
             for thread in threads:
                 thread.join()
             assert not failures
+
+
+_left: ContextVar[str] = ContextVar("left", default="nothing")
+
+
+def _litter() -> None:
+    g.litter = True
+    _left.set("litter")
+    raise ValueError("and it fails")
+
+
+def _look_around() -> str:
+    return f"{hasattr(g, 'litter')}, {_left.get()}, {current_run.job_id}"
 
 
 def _talk_then_wait() -> None:

@@ -3,6 +3,7 @@
 One job's failure never touches another: whatever a function raises becomes its run's ending.
 """
 
+import contextvars
 import logging
 import traceback
 from collections.abc import Callable, Sequence
@@ -54,6 +55,9 @@ class Performer:
         self._observers, self._time_limits = observers, time_limits
 
     def __call__(self, context: running.RunContext) -> None:
+        contextvars.copy_context().run(self._perform, context)  # what a job sets, the next one in its thread sees not
+
+    def _perform(self, context: running.RunContext) -> None:
         token = running.enter(context)
         try:
             ending = self._attempt(context)
