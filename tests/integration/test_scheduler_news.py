@@ -14,7 +14,7 @@ from tests.support.waiting import wait_until
 from whalefall import Scheduler
 from whalefall import scheduler as scheduling
 from whalefall.scheduler import SchedulerState
-from whalefall.scheduler.core.runs import FINAL, RunState
+from whalefall.scheduler.core.runs import FINAL, RunState, Source
 from whalefall.scheduler.errors import JobConflict
 from whalefall.scheduler.ledger import Ledger
 from whalefall.scheduler.ledger.news import Ended, News, Recorded
@@ -41,17 +41,19 @@ def assert_told_what_is_on_record(told: list[News], ledger: Ledger) -> Counter[t
     on_record: Counter[tuple[str, str]] = Counter()
     timed: Counter[str] = Counter()
     started: Counter[str] = Counter()
-    query = "SELECT job_id, state, span_count, started_at, finished_at, attempt FROM wf_run"
-    for job_id, state, count, started_at, finished_at, attempt in rows(ledger, query):
+    expected: Counter[str] = Counter()  # instants: runs by hand are not
+    by_hand: Counter[str] = Counter()
+    query = "SELECT job_id, state, source, span_count, started_at, finished_at, attempt FROM wf_run"
+    for job_id, state, source, count, started_at, finished_at, attempt in rows(ledger, query):
         on_record[job_id, state] += int(count)
+        expected[job_id] += int(count) * (source == Source.SCHEDULE)
+        by_hand[job_id] += source == Source.MANUAL and state in FINAL
         timed[job_id] += bool(state in FINAL and state != RunState.LOST and started_at and finished_at)
         started[job_id] += bool(attempt > 1 or (state in FINAL and started_at))
-    expected: Counter[str] = Counter()
-    for (job_id, _), count in on_record.items():
-        expected[job_id] += count
     recorded = [each for each in told if isinstance(each, Recorded)]
     endings = [each for each in told if isinstance(each, Ended)]
-    assert sum((Counter({each.job_id: each.count}) for each in recorded), Counter()) == expected
+    assert sum((Counter({each.job_id: each.count}) for each in recorded), Counter()) == +expected
+    assert Counter(e.job_id for e in endings if e.source == Source.MANUAL and e.state in FINAL) == +by_hand
     ends = sum((Counter({(e.job_id, str(e.state)): e.count}) for e in recorded if e.state in FINAL), Counter())
     ends += Counter((each.job_id, str(each.state)) for each in endings if each.state in FINAL)
     assert ends == Counter({key: count for key, count in on_record.items() if key[1] in FINAL})
@@ -187,7 +189,7 @@ def test_a_watcher_that_fails_fails_alone(sqlite_url: str, caplog: pytest.LogCap
     state.reconcile()
     state.watchers.append(lambda _news: fails())
     told = watched(state)
-    state.admin.run_now("one", actor="a test")
+    state.admin.cancel_run(state.admin.run_now("one", actor="a test"), actor="a test")
     assert len(told) == 1
     assert "a watcher of the ledger failed" in caplog.text
     state.ledger.engine.dispose()

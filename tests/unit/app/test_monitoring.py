@@ -10,13 +10,19 @@ import pytest
 
 from tests.support.promtool import promtool, told
 from tests.unit.app.conftest import Visitor
-from whalefall.app import metrics
+from whalefall.app import counted, metrics
 
 DOCS = Path(__file__).parents[3] / "docs"
 DASHBOARD = DOCS / "grafana" / "whalefall.json"
 ALERTS = DOCS / "grafana" / "alerts.yml"
 RULE_TESTS = Path(__file__).with_name("alerts_test.yml")
-_COUNTERS = {"whalefall_http_requests", "whalefall_instance_restarts", "whalefall_notices"}  # the format adds _total
+_COUNTERS = {  # the format adds _total
+    "whalefall_http_requests",
+    "whalefall_instance_restarts",
+    "whalefall_job_expected",
+    "whalefall_job_runs",
+    "whalefall_notices",
+}
 
 
 @pytest.fixture
@@ -32,13 +38,13 @@ def queries() -> Iterator[tuple[str, str]]:
 
 def metrics_used() -> set[str]:
     texts = [ALERTS.read_text(), *(query for _, query in queries())]
-    return {name.removesuffix("_bucket") for name in re.findall(r"\bwhalefall_\w+", "\n".join(texts))}
+    return {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"\bwhalefall_\w+", "\n".join(texts))}
 
 
 def test_the_monitoring_page_names_the_metrics_that_there_are() -> None:
     page = (DOCS / "how-to" / "monitoring.md").read_text()
     listed = set(re.findall(r"^\| `(whalefall_\w+)` ", page, re.MULTILINE))
-    source = re.sub(r"init_metrics|\"whalefall_(?:began|metrics)\"", "", Path(metrics.__file__).read_text())
+    source = "".join(Path(module.__file__).read_text() for module in (counted, metrics))
     made = set(re.findall(r"\"(whalefall_(?:http|up|info|instance|supervisor|scheduler|jobs?|notices)\w*)\"", source))
     assert listed == {f"{name}_total" if name in _COUNTERS else name for name in made}
     assert metrics_used() <= listed
@@ -65,6 +71,14 @@ def test_the_dashboard_is_one_that_grafana_can_read() -> None:
 
 def _span(place: dict[str, int], start: str, length: str) -> range:
     return range(place[start], place[start] + place[length])
+
+
+def test_the_counters_are_named_as_such_in_rules_and_panels() -> None:
+    """A counter as it is says how long the site has lived; only its increase or rate says what happens."""
+    texts = [ALERTS.read_text(), *(query for _, query in queries())]
+    uses = re.findall(r"(\w*)\((whalefall_\w+_(?:total|bucket|sum|count))", "\n".join(texts))
+    assert len(uses) > 15
+    assert {function for function, _ in uses} == {"increase", "rate"}
 
 
 @pytest.mark.usefixtures("checker")

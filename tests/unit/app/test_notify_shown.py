@@ -7,7 +7,7 @@ from flask import Flask
 
 from tests.unit.app.conftest import Visitor, as_user
 from tests.unit.app.test_metrics import scrape
-from whalefall.app import metrics
+from whalefall.app.counted import counts
 from whalefall.app.notify.incidents import OVER_RATE, Changes, Notice
 from whalefall.app.store import notices
 from whalefall.scheduler import of
@@ -69,7 +69,7 @@ def test_the_page_shows_them_and_whom_they_reach_without_secrets(make, told: Fla
 def test_tries_are_counted(told: Flask, admin: Visitor) -> None:
     key = ("whalefall_notices_total", "channel=webhook", "outcome=sent")
     before = scrape(admin).get(key, 0)
-    metrics.count_notice("webhook", "sent")
+    counts.notice("webhook", "sent")
     assert scrape(admin)[key] == before + 1
 
 

@@ -49,6 +49,6 @@ def _observer(state: SchedulerState) -> Observe:
     """Counts for /metrics, where the application has it."""
     if "whalefall" not in state.app.extensions:
         return lambda _channel, _outcome: None
-    from whalefall.app.metrics import count_notice  # noqa: PLC0415 - an application without our pages has no use for it
+    from whalefall.app.counted import counts  # noqa: PLC0415 - an application without our pages has no use for it
 
-    return count_notice
+    return counts.notice

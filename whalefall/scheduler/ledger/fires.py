@@ -141,8 +141,10 @@ def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Inserts what the fire key does not know yet."""
     for part in chunks(rows):
         statement = insert(connection, run).on_conflict_do_nothing()
-        inserted = connection.execute(statement.returning(run.c.job_id, run.c.state, run.c.span_count), list(part))
-        news.note(connection, [news.Recorded(job_id, RunState(state), count) for job_id, state, count in inserted])
+        columns = (run.c.job_id, run.c.state, run.c.span_count, run.c.source)
+        inserted = connection.execute(statement.returning(*columns), list(part)).all()
+        instants = [row for row in inserted if row.source == Source.SCHEDULE]
+        news.note(connection, [news.Recorded(row[0], RunState(row.state), row.span_count) for row in instants])
 
 
 def _due(connection: Connection, now: datetime, limit: int) -> list[DueJob]:

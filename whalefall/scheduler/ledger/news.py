@@ -18,7 +18,7 @@ _KEY = "whalefall_news"
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Instants of a job, or a run that somebody asked for, are on record: queued, or skipped for good."""
+    """Instants of a job's schedule are on record: queued, or skipped for good."""
 
     job_id: str
     state: RunState
@@ -27,10 +27,11 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt is over. Its run is in `state`: final, or queued again."""
+    """An attempt is over, or a run that never began. The run is in `state`: final, or queued again."""
 
     job_id: str
     state: RunState
+    source: str
     late_s: float | None = None  # of a first attempt: from the nominal instant to the start
     took_s: float | None = None  # of the last one; None where nobody knows when it ended
 
@@ -63,4 +64,4 @@ def ended(row: Any, state: RunState, attempt: int) -> Ended:
         late_s = (row.started_at - row.scheduled_at).total_seconds()
     if row.started_at is not None and state in FINAL and state is not RunState.LOST:
         took_s = (row.finished_at - row.started_at).total_seconds()
-    return Ended(row.job_id, state, late_s, took_s)
+    return Ended(row.job_id, state, row.source, late_s, took_s)

@@ -17,7 +17,6 @@ from whalefall.scheduler.ledger.dialects import chunks
 from whalefall.scheduler.ledger.schema import job, run
 
 _TAIL = 300  # characters of a traceback that say what it was
-_HOUR_MAX = 20_000  # rows that one scrape may read
 _SKEW = timedelta(minutes=5)  # a run id has the clock of whoever fired it; its instant is never after that
 
 
@@ -207,50 +206,3 @@ def counts_of_jobs(connection: Connection) -> Counter[str]:
     )
     query = select(held.label("state"), func.count().label("number")).where(job.c.deleted_at.is_(None)).group_by(held)
     return Counter({str(row.state): row.number for row in connection.execute(query)})
-
-
-@dataclass(frozen=True, slots=True)
-class HourOfJob:
-    """What became of one job's instants in a while, by state."""
-
-    job_id: str
-    state: str
-    count: int
-    longest_s: float | None
-    latest_s: float | None
-
-
-def hour(connection: Connection, since: datetime) -> list[HourOfJob]:
-    """Runs whose instant was after `since`, by job and state."""
-    columns = run.c
-    query = (
-        select(
-            columns.job_id,
-            columns.state,
-            columns.span_count,
-            columns.scheduled_at,
-            columns.started_at,
-            columns.finished_at,
-        )
-        .where(columns.run_id >= _first_id(since - _SKEW), columns.scheduled_at >= since)
-        .order_by(columns.run_id.desc())
-        .limit(_HOUR_MAX)
-    )
-    found: dict[tuple[str, str], HourOfJob] = {}
-    for row in connection.execute(query):
-        result = Result("", row.state, row.scheduled_at, row.started_at, row.finished_at)
-        late_s = (row.started_at - row.scheduled_at).total_seconds() if row.started_at else None
-        key = (row.job_id, row.state)
-        before = found.get(key) or HourOfJob(row.job_id, row.state, 0, None, None)
-        found[key] = HourOfJob(
-            row.job_id,
-            row.state,
-            before.count + row.span_count,
-            _larger(before.longest_s, result.duration_s),
-            _larger(before.latest_s, late_s),
-        )
-    return list(found.values())
-
-
-def _larger(one: float | None, other: float | None) -> float | None:
-    return max((value for value in (one, other) if value is not None), default=None)

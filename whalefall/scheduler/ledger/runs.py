@@ -32,6 +32,7 @@ from whalefall.scheduler.ledger.records import (
 )
 from whalefall.scheduler.ledger.schema import attempt, event, job, run
 
+_TOLD = (run.c.job_id, run.c.source, run.c.scheduled_at, run.c.started_at, run.c.finished_at)
 _BY_WHOM = literal("cancelled by ") + run.c.cancelled_by + literal(" while it ran")
 
 
@@ -232,7 +233,7 @@ def finish(connection: Connection, holder: str, endings: Sequence[Ending]) -> li
                     run.c.state == RunState.RUNNING,
                 )
                 .values(**(_back_to_queue(ending) if ending.retry_in_s is not None else _final(ending)))
-                .returning(run.c.run_id, run.c.job_id, run.c.scheduled_at, run.c.started_at, run.c.finished_at)
+                .returning(run.c.run_id, *_TOLD)
             ).all()
             done += [row.run_id for row in rows]
             state = ending.state if ending.retry_in_s is None else RunState.QUEUED
@@ -346,10 +347,10 @@ def cancel(connection: Connection, run_id: str, actor: str) -> RunState | None:
             cancelled_by=actor,
             reason=f"cancelled by {actor} before it started",
         )
-        .returning(run.c.job_id)
-    ).scalar()
+        .returning(run.c.job_id, run.c.source)
+    ).first()
     if waiting is not None:
-        news.note(connection, [news.Ended(waiting, RunState.CANCELLED)])
+        news.note(connection, [news.Ended(waiting.job_id, RunState.CANCELLED, waiting.source)])
         return RunState.QUEUED
     running = connection.execute(
         update(run)
