@@ -31,7 +31,19 @@ from whalefall.supervisor.core.events import (
     TreeEmptied,
     Weighed,
 )
-from whalefall.supervisor.edge import cgroup, children, clock, dossiers, guardian, listeners, locks, memory, sink, trees
+from whalefall.supervisor.edge import (
+    cgroup,
+    children,
+    clock,
+    dossiers,
+    guardian,
+    listeners,
+    locks,
+    memory,
+    output,
+    sink,
+    trees,
+)
 from whalefall.supervisor.edge.dossiers import Dossiers
 from whalefall.supervisor.edge.groups import Groups
 from whalefall.supervisor.edge.output import Output
@@ -88,6 +100,7 @@ class Loop:
     def run(self, plan: Plan) -> int:
         """Keeps `plan` true until everything has stopped; the code to exit with."""
         self.selector.register(self.signals.fileno(), selectors.EVENT_READ, _SIGNAL_KEY)
+        self.selector.register(self.output.speaking, selectors.EVENT_READ, output.KEY)
         self._carry_out(self.engine.begin(plan, clock.now()))
         self._work_off()
         while self.exit_code is None:
@@ -123,15 +136,23 @@ class Loop:
         self.queue.append(event)
 
     def _turn(self) -> None:
-        for key, _ in self.selector.select(self._timeout()):
+        for selector, key in self._sources():
             try:
                 self._ready(*key.data)
             except Exception as error:  # noqa: BLE001 - the border: one broken source must not end the site
-                self._close_source(key.fileobj, key.data, error)
+                self._close_source(selector, key, error)
         self._look_at_the_clock()
         self._work_off()
         for hook in self.after_turn:
             hook.turn_ended()
+
+    def _sources(self) -> Iterable[tuple[selectors.BaseSelector, selectors.SelectorKey]]:
+        """Waits for them; each with the selector that it stands in."""
+        for key, _ in self.selector.select(self._timeout()):
+            if key.data == output.KEY:
+                yield from ((self.output.speaking, speaking) for speaking, _ in self.output.speaking.select(0))
+            else:
+                yield self.selector, key
 
     def _ready(self, kind: str, name: str) -> None:
         match kind:
@@ -148,12 +169,13 @@ class Loop:
                 for hook in self.after_turn:
                     hook.readable(kind, name)
 
-    def _close_source(self, source: object, key: tuple[str, str], error: Exception) -> None:
+    def _close_source(self, selector: selectors.BaseSelector, key: selectors.SelectorKey, error: Exception) -> None:
         """Not looked at again, or the loop would spin on it; but without signals and control PID 1 would be deaf."""
-        if key[0] not in ("signal", "control"):
+        kind, name = key.data
+        if kind not in ("signal", "control"):
             with contextlib.suppress(KeyError, ValueError):
-                self.selector.unregister(source)  # type: ignore[arg-type]  # it came out of this selector
-        self._tell_defect(f"{key[0]} {key[1]}".strip(), error)
+                selector.unregister(key.fileobj)
+        self._tell_defect(f"{kind} {name}".strip(), error)
 
     def _tell_defect(self, where: str, error: Exception) -> None:
         self.tell(do.Report(f"a defect in whalefall: {where} raised {type(error).__name__}: {error}", level="error"))
@@ -161,7 +183,7 @@ class Loop:
     def _timeout(self) -> float | None:
         if self.queue:  # a hook has posted something at the end of the turn
             return 0.0
-        times = [self.engine.next_deadline(), self.output.sink.next_deadline()]
+        times = [self.engine.next_deadline(), self.output.sink.next_deadline(), self.output.rests_until]
         times += [hook.next_deadline() for hook in self.after_turn]
         nearest = min((time for time in times if time is not None), default=None)
         return None if nearest is None else max(0.0, nearest - clock.now())
@@ -170,6 +192,7 @@ class Loop:
         now = clock.now()
         self.output.sink.time_has_come(now)
         self.output.resume()
+        self.output.look_at_the_clock(now)
         for hook in self.after_turn:
             hook.time_has_come(now)
         deadline = self.engine.next_deadline()

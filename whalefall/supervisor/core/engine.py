@@ -53,6 +53,8 @@ class Engine:
     drain_delay_s: float = 0.0
     leave_at: float | None = None  # the end of LEAVING
     exit_code: int = 0
+    nearest: float | None = None  # the answer of next_deadline(), worth something while it is known
+    nearest_known: bool = False
 
     @property
     def stopping(self) -> bool:
@@ -60,6 +62,7 @@ class Engine:
         return self.course is not Course.RUNNING
 
     def begin(self, plan: Plan, now: float) -> list[Action]:
+        self.nearest_known = False
         self.drain_delay_s = plan.drain_delay_s
         for instance in plan.instances:
             self.slots[instance.name] = self._new_slot(instance, now)
@@ -67,6 +70,7 @@ class Engine:
 
     def step(self, event: Event, now: float) -> list[Action]:
         """The one way in for all that happens."""
+        self.nearest_known = False
         touched = self._touched_by(event)
         match event:
             case StopRequested(reason=reason):
@@ -87,8 +91,12 @@ class Engine:
         return actions + self._advance(touched, now)
 
     def next_deadline(self) -> float | None:
-        times = [self.leave_at, *(slot.next_deadline() for slot in self._all())]
-        return min((time for time in times if time is not None), default=None)
+        """Asked several times a turn, and only what happens can change it."""
+        if not self.nearest_known:
+            times = [self.leave_at, *(slot.next_deadline() for slot in self._all())]
+            self.nearest = min((time for time in times if time is not None), default=None)
+            self.nearest_known = True
+        return self.nearest
 
     def _all(self) -> list[Slot]:
         return [*self.slots.values(), *self.leaving.values()]

@@ -155,8 +155,8 @@ class Life:
     def next_deadline(self) -> float | None:
         probe = self.probe_at if self.probe_until is None else self.probe_until
         scales = None if self.scales is None else self.scales.look_at
-        times = (self.deadline, probe, self.watchdog_at, scales)
-        return min((time for time in times if time is not None), default=None)
+        times = [time for time in (self.deadline, probe, self.watchdog_at, scales) if time is not None]
+        return min(times) if times else None
 
     def retire(self, now: float) -> list[Action]:
         """Another generation serves now: finish what you have, without haste."""

@@ -1,4 +1,9 @@
-"""The children's pipes: read in large chunks, cut into lines, named, remembered, passed on to the sink."""
+"""The children's pipes: read in large chunks, cut into lines, named, remembered, passed on to the sink.
+
+The pipes have a selector of their own, which stands in the loop's as one descriptor. So that a trickle of lines (an
+access log under load) does not wake us for each, it is left alone for REST_S whenever little came twice within that
+time: the lines gather in their pipes. What comes alone is passed on at once, and a flood never rests.
+"""
 
 import contextlib
 import json
@@ -14,6 +19,9 @@ from whalefall.supervisor.edge import clock
 from whalefall.supervisor.edge.logfiles import LogFiles
 from whalefall.supervisor.edge.sink import Sink
 
+KEY = ("outputs", "")
+REST_S = 0.01
+_TRICKLE_BYTES = 4_096  # in one turn; far below a pipe's capacity, so that nobody who writes has to wait for our rest
 _CHUNK_BYTES = 65_536  # a pipe's default capacity, pipe(7)
 _LAST_CHUNKS = 16  # of a dead child, so that a flood cannot hold up its restart
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
@@ -43,6 +51,10 @@ class Output:
     files: LogFiles | None = None
     followers: list["Follower"] = field(factory=list)
     paused: bool = False
+    speaking: selectors.DefaultSelector = field(factory=selectors.DefaultSelector)
+    taken: int = 0  # bytes in this turn
+    taken_at: float = 0.0  # the last turn that brought any
+    rests_until: float | None = None
 
     def name_all(self, names: list[str]) -> None:
         """Prefixes of one width; colour only on a terminal (and not if NO_COLOR is set, no-color.org)."""
@@ -71,7 +83,7 @@ class Output:
         return write
 
     def readable(self, life: str) -> None:
-        """The selector's callback: at most one chunk."""
+        """One of `speaking` has something: at most one chunk."""
         pipe = self.pipes.get(life)
         if pipe is not None and not self._read_chunk(pipe):
             self._unwatch(pipe)
@@ -101,6 +113,18 @@ class Output:
         tail = self.tails.get(name)
         return [] if tail is None else tail.last(count, life)
 
+    def look_at_the_clock(self, now: float) -> None:
+        """Once a turn, after all that was to be read: begin a rest, or end one."""
+        if self.rests_until is None:
+            if self.taken and self.taken < _TRICKLE_BYTES and now - self.taken_at < REST_S:
+                self.selector.unregister(self.speaking)
+                self.rests_until = now + REST_S
+            self.taken_at = now if self.taken else self.taken_at
+            self.taken = 0
+        elif now >= self.rests_until:
+            self.rests_until = None
+            self.selector.register(self.speaking, selectors.EVENT_READ, KEY)
+
     def resume(self) -> None:
         """After the sink has moved: read the children again if there is room."""
         if self.paused and self.sink.has_room:
@@ -120,6 +144,7 @@ class Output:
             chunk = os.read(pipe.read, _CHUNK_BYTES)
         except BlockingIOError:
             return True
+        self.taken += len(chunk)
         self._pass_on(pipe.name, pipe.lines.feed(chunk) if chunk else pipe.lines.flush(), pipe.life)
         return bool(chunk)
 
@@ -148,13 +173,13 @@ class Output:
 
     def _watch(self, pipe: _Pipe) -> None:
         if not pipe.watched:
-            self.selector.register(pipe.read, selectors.EVENT_READ, ("output", pipe.life))
+            self.speaking.register(pipe.read, selectors.EVENT_READ, ("output", pipe.life))
             pipe.watched = True
 
     def _unwatch(self, pipe: _Pipe) -> None:
         if pipe.watched:
             with contextlib.suppress(KeyError):
-                self.selector.unregister(pipe.read)
+                self.speaking.unregister(pipe.read)
             pipe.watched = False
 
 
