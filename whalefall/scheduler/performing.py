@@ -55,7 +55,7 @@ class Performer:
         self._observers, self._time_limits = observers, time_limits
 
     def __call__(self, context: running.RunContext) -> None:
-        contextvars.copy_context().run(self._perform, context)  # what a job sets, the next one in its thread sees not
+        contextvars.copy_context().run(self._perform, context)  # the next job in this thread sees nothing of it
 
     def _perform(self, context: running.RunContext) -> None:
         token = running.enter(context)
