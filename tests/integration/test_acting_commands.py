@@ -150,3 +150,22 @@ def test_a_front_that_was_stopped_by_hand_refuses_too(site: Deployment) -> None:
     assert site.get("/").text == "ok"
     site.whalefall("stop", "nginx")
     assert site.stop() == 0, "a stop of the whole with a service that is stopped already"
+
+
+def test_a_start_that_fails_is_told_with_the_last_words(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text("broken: echo no luck today; exit 7\nworker: exec sleep 1000\n")
+    (tmp_path / "whalefall.toml").write_text(
+        '[services.broken]\non_give_up = "stop"\nready = ["false"]\nearly_crashes = 1\n'
+    )
+    with Deployment(tmp_path) as deployment:
+        deployment.until(lambda rows: rows and rows["broken.1"]["state"] == "failed", "it has given up")
+        found = document(deployment, "start", "broken", code=1)
+        assert found["error"] == (
+            'broken.1 failed: exited with code 7. It said: "no luck today". See: whalefall logs broken.1'
+        )
+        (row,) = found["instances"]
+        assert (row["state"], row["done"], row["reason"]) == ("failed", "", "exited with code 7")
+        assert document(deployment, "health", code=1)["error"] == "broken.1 is failed (exited with code 7)"
+        found = document(deployment, "stop")
+        assert done_to(found) == {"broken.1": "", "worker.1": "stopped"}, "without a service: everything"
+        assert deployment.wait() == 0
