@@ -1,8 +1,10 @@
 """What a job wishes in every odd case, as one frozen value that travels as JSON."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
 
 from whalefall.scheduler.core.zones import DstPolicy, Fold, Gap
@@ -102,6 +104,12 @@ def policies_from(given: Mapping[str, Any]) -> Policies:
 def stored_policies(given: Mapping[str, Any]) -> Policies:
     """Reads what another release may have written: unknown names are left out rather than refused."""
     return Policies(**{name: value for name, value in given.items() if name in POLICY_NAMES})
+
+
+@lru_cache(4096)
+def policies_of(text: str) -> Policies:
+    """The same from the JSON text itself: few are different, and thousands are read at once."""
+    return stored_policies(json.loads(text))
 
 
 def _check(name: str, value: object) -> None:

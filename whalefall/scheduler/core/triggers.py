@@ -7,6 +7,7 @@ Instants are aware datetimes in UTC, with whole seconds for cron and dates, micr
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -23,6 +24,8 @@ _TICK = timedelta(microseconds=1)
 _INTERVAL_FIELDS = ("weeks", "days", "hours", "minutes", "seconds")
 _CALENDAR_FIELDS = ("years", "months", "weeks", "days", "hour", "minute", "second")
 _CRON_FIELDS = (*FIELDS, "week")
+# A crowd that is due at midnight shares a few expressions: each is read once, and asked once what comes after midnight.
+_REMEMBERED = 4096
 
 
 class TriggerError(ValueError):
@@ -36,7 +39,7 @@ class Trigger(Protocol):
         """The first due instant later than `instant`, or None if there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # known by identity: `_cron_trigger` makes each but once
 class CronTrigger:
     cron: Cron
     zone: ZoneInfo
@@ -45,11 +48,7 @@ class CronTrigger:
     end: datetime | None
 
     def next_after(self, instant: datetime) -> datetime | None:
-        if self.start is not None and instant < self.start:
-            instant = self.start - _TICK
-        policy = FOLLOW_ELAPSED_TIME if self.cron.follows_elapsed_time else self.dst
-        found = next_instant(instant, self.zone, self.cron.after, policy)
-        return None if found is None or (self.end is not None and found > self.end) else found
+        return _next_of_cron(self, instant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,8 @@ def build_trigger(spec: TriggerSpec, *, timezone: str, anchor: datetime, dst: Ds
 def _built(spec: TriggerSpec, zone: ZoneInfo, anchor: datetime, dst: DstPolicy) -> Trigger:
     match spec.get("type"):
         case "cron":
-            return CronTrigger(cron_of(spec), zone, dst, _instant(spec.get("start")), _instant(spec.get("end")))
+            fields = tuple(spec["fields"].items())
+            return _cron_trigger(fields, spec.get("match"), zone, dst, (spec.get("start"), spec.get("end")))
         case "interval":
             start = _instant(spec.get("start"))
             every = timedelta(seconds=spec["seconds"])
@@ -122,6 +122,28 @@ def _built(spec: TriggerSpec, zone: ZoneInfo, anchor: datetime, dst: DstPolicy) 
     raise TriggerError(
         f"{spec.get('type')!r} is not a trigger; write 'cron', 'interval', 'date' or 'calendarinterval'."
     )
+
+
+@lru_cache(_REMEMBERED)
+def _cron_trigger(
+    fields: tuple[tuple[str, str], ...],
+    match: str | None,
+    zone: ZoneInfo,
+    dst: DstPolicy,
+    edges: tuple[str | None, str | None],
+) -> CronTrigger:
+    cron = cron_of({"fields": dict(fields), "match": match})
+    start, end = (_instant(edge) for edge in edges)
+    return CronTrigger(cron, zone, dst, start, end)
+
+
+@lru_cache(_REMEMBERED)
+def _next_of_cron(trigger: CronTrigger, instant: datetime) -> datetime | None:
+    if trigger.start is not None and instant < trigger.start:
+        instant = trigger.start - _TICK
+    policy = FOLLOW_ELAPSED_TIME if trigger.cron.follows_elapsed_time else trigger.dst
+    found = next_instant(instant, trigger.zone, trigger.cron.after, policy)
+    return None if found is None or (trigger.end is not None and found > trigger.end) else found
 
 
 def first_fire(spec: TriggerSpec, trigger: Trigger, now: datetime) -> datetime | None:

@@ -4,11 +4,26 @@ Every comparison of times happens in the database, with the database's own clock
 nothing but how long somebody sleeps.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, DateTime, Dialect, Double, Select, Table, Text, TypeDecorator, cast
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Dialect,
+    Double,
+    Select,
+    Table,
+    Text,
+    TypeDecorator,
+    bindparam,
+    cast,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -88,6 +103,38 @@ def _clock_after_sqlite(element: clock_after, compiler: SQLCompiler, **options: 
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', ({compiler.process(element.clauses, **options)}) || ' seconds')"
 
 
+class _strings(FunctionElement[str]):  # noqa: N801 - a function of SQL
+    """The rows of a JSON list."""
+
+    inherit_cache = True
+
+
+@compiles(_strings, "postgresql")
+def _strings_postgresql(element: _strings, compiler: SQLCompiler, **options: Any) -> str:
+    words = compiler.process(element.clauses, **options)
+    return f"(SELECT json_array_elements_text(CAST({words} AS json)))"
+
+
+@compiles(_strings, "sqlite")
+def _strings_sqlite(element: _strings, compiler: SQLCompiler, **options: Any) -> str:
+    words = compiler.process(element.clauses, **options)
+    return f"(SELECT value FROM json_each({words}))"  # noqa: S608 - the name of a parameter
+
+
+def among(column: Column[Any], parameter: str) -> ColumnElement[bool]:
+    """Is the column one of the strings of the list in this parameter, made by `as_list`?
+
+    A list of any length is one parameter and always the same text of SQL: five hundred parameters take longer to write
+    down than to look up, and both databases limit their number.
+    """
+    return column.bool_op("IN")(_strings(bindparam(parameter, type_=Text)))
+
+
+def as_list(strings: Iterable[str]) -> str:
+    """What `among` reads."""
+    return json.dumps(list(strings))
+
+
 def insert(connection: Connection, table: Table) -> Any:
     """INSERT that knows ON CONFLICT; both dialects have the same methods, but no common type."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
@@ -96,6 +143,16 @@ def insert(connection: Connection, table: Table) -> Any:
 def locked(query: Select[Any]) -> Select[Any]:
     """Holds the rows until the transaction ends. SQLite leaves it out: a writer there holds everything."""
     return query.with_for_update()
+
+
+def in_index_order(connection: Connection) -> None:
+    """For the rest of the transaction: a query with ORDER BY and LIMIT walks an index instead of sorting all it finds.
+
+    PostgreSQL plans by what its last ANALYZE has seen. When ten thousand runs wait where usually none does, it would
+    look at all of them, each time, to take the first few.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL enable_sort = off")
 
 
 def chunks(items: Sequence[Any], size: int = 500) -> list[Sequence[Any]]:

@@ -5,20 +5,22 @@ has recorded already stays single; the cursor moves only if it stands where it w
 commit.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, func, select, update
+from sqlalchemy import Connection, Integer, Text, bindparam, cast, func, select, update
 
 from whalefall.scheduler.core.fires import Alive, Due, FirePlan, Pause, PlannedRun, plan_fires
-from whalefall.scheduler.core.policies import Policies, stored_policies
+from whalefall.scheduler.core.policies import Policies, policies_of
 from whalefall.scheduler.core.runs import RunState, Source
 from whalefall.scheduler.core.triggers import UNCOMPUTABLE, Trigger, TriggerError, TriggerSpec, build_trigger
 from whalefall.scheduler.ledger import events, jobs, leases, news
-from whalefall.scheduler.ledger.bulk import insert_runs, move_cursors
-from whalefall.scheduler.ledger.dialects import chunks, clock, insert, locked
+from whalefall.scheduler.ledger.bulk import NewRun, NewRuns, insert_runs, move_cursors
+from whalefall.scheduler.ledger.dialects import among, as_list, chunks, clock, insert, locked
 from whalefall.scheduler.ledger.records import JobRecord, Tenure, new_run_id
 from whalefall.scheduler.ledger.schema import job, run
 
@@ -28,11 +30,10 @@ Reached = Callable[[str], None]
 _DUE = locked(
     select(
         job.c.job_id,
-        job.c.code_trigger,
-        job.c.override_trigger,
+        func.coalesce(cast(job.c.override_trigger, Text), cast(job.c.code_trigger, Text), "null").label("trigger"),
         job.c.timezone,
         job.c.anchor,
-        job.c.policies,
+        cast(job.c.policies, Text).label("policies"),
         job.c.paused_at,
         job.c.paused_until,
         job.c.paused_by,
@@ -46,7 +47,7 @@ _DUE = locked(
 )
 _ALIVE = (
     select(run.c.job_id, run.c.state, func.count(), func.min(run.c.run_id))
-    .where(run.c.job_id.in_(bindparam("job_ids", expanding=True)), run.c.state.in_([RunState.QUEUED, RunState.RUNNING]))
+    .where(among(run.c.job_id, "job_ids"), run.c.state.in_([RunState.QUEUED, RunState.RUNNING]))
     .group_by(run.c.job_id, run.c.state)
 )
 
@@ -91,7 +92,8 @@ def record(connection: Connection, tenure: Tenure, now: datetime | None, limit: 
     reached("due.read")
     alive = _alive(connection, [record.job_id for record in due])
     plans = [(record, _plan(record, alive.get(record.job_id, Alive()), now)) for record in due]
-    rows = [row for record, plan in plans for row in _rows(record, plan, tenure, now)]
+    usual = {**_usual(now), "fired_by": tenure.holder, "fired_term": tenure.term}
+    rows = NewRuns(usual, [row for record, plan in plans for row in _rows(record, plan, now)])
     insert_runs(connection, rows)
     news.note(
         connection, (news.Recorded(record.job_id, p.state, p.span_count) for record, plan in plans for p in plan.rows)
@@ -103,8 +105,8 @@ def record(connection: Connection, tenure: Tenure, now: datetime | None, limit: 
         if plan.uncomputable:
             jobs.quarantine_trigger(connection, record.job_id, record.next_fire_at, plan.uncomputable)
     reached("fire.advanced")
-    queued = [row["executor"] for row in rows if row["state"] == RunState.QUEUED]
-    return Fired(len(due), len(queued), len(rows) - len(queued), frozenset(queued))
+    queued = [row.executor for row in rows.each if row.state is RunState.QUEUED]
+    return Fired(len(due), len(queued), len(rows.each) - len(queued), frozenset(queued))
 
 
 def run_row(record: DueJob | JobRecord, *, now: datetime, **values: Any) -> dict[str, Any]:
@@ -112,14 +114,22 @@ def run_row(record: DueJob | JobRecord, *, now: datetime, **values: Any) -> dict
     return {
         "run_id": new_run_id(now),
         "job_id": record.job_id,
-        "source": Source.SCHEDULE,
-        "dedupe": "",
         "state": RunState.QUEUED,
         "reason": "",
         "span_end": None,
         "span_count": 1,
         "slots": record.policies.slots,
         "executor": record.policies.executor,
+        **_usual(now),
+        **values,
+    }
+
+
+def _usual(now: datetime) -> dict[str, Any]:
+    """Of a run on the schedule that nobody has touched yet."""
+    return {
+        "source": Source.SCHEDULE,
+        "dedupe": "",
         "args": None,
         "created_at": now,
         "created_by": "",
@@ -133,7 +143,6 @@ def run_row(record: DueJob | JobRecord, *, now: datetime, **values: Any) -> dict
         "progress_text": "",
         "output": "",
         "error": "",
-        **values,
     }
 
 
@@ -151,10 +160,10 @@ def _due(connection: Connection, now: datetime, limit: int) -> list[DueJob]:
     return [
         DueJob(
             row.job_id,
-            row.override_trigger or row.code_trigger,
+            _spec_of(row.trigger),
             row.timezone,
             row.anchor,
-            stored_policies(row.policies),
+            policies_of(row.policies),
             Pause(row.paused_until, row.paused_by, row.pause_reason) if row.paused_at is not None else None,
             row.broken_reason,
             row.next_fire_at,
@@ -163,16 +172,22 @@ def _due(connection: Connection, now: datetime, limit: int) -> list[DueJob]:
     ]
 
 
+@lru_cache(4096)
+def _spec_of(text: str) -> TriggerSpec:
+    """Nobody changes it; as for policies, thousands of jobs have few different ones."""
+    spec: TriggerSpec = json.loads(text)
+    return spec
+
+
 def _alive(connection: Connection, job_ids: Sequence[str]) -> dict[str, Alive]:
     alive: dict[str, Alive] = {}
-    for part in chunks(job_ids):
-        for job_id, state, count, oldest in connection.execute(_ALIVE, {"job_ids": list(part)}):
-            known = alive.get(job_id, Alive())
-            alive[job_id] = Alive(
-                known.count + count,
-                known.waiting + (count if state == RunState.QUEUED else 0),
-                min(filter(None, (known.example, oldest))),
-            )
+    for job_id, state, count, oldest in connection.execute(_ALIVE, {"job_ids": as_list(job_ids)}):
+        known = alive.get(job_id, Alive())
+        alive[job_id] = Alive(
+            known.count + count,
+            known.waiting + (count if state == RunState.QUEUED else 0),
+            min(filter(None, (known.example, oldest))),
+        )
     return alive
 
 
@@ -186,19 +201,20 @@ def _plan(record: DueJob, alive: Alive, now: datetime) -> FirePlan:
     return plan_fires(due, now)
 
 
-def _rows(record: DueJob, plan: FirePlan, tenure: Tenure, now: datetime) -> list[dict[str, Any]]:
+def _rows(record: DueJob, plan: FirePlan, now: datetime) -> list[NewRun]:
+    slots, executor = record.policies.slots, record.policies.executor
     return [
-        run_row(
-            record,
-            now=now,
-            scheduled_at=planned.scheduled_at,
-            state=planned.state,
-            reason=planned.reason,
-            span_end=planned.span_end,
-            span_count=planned.span_count,
-            not_before=planned.not_before,
-            fired_by=tenure.holder,
-            fired_term=tenure.term,
+        NewRun(
+            new_run_id(now),
+            record.job_id,
+            planned.scheduled_at,
+            planned.state,
+            planned.reason,
+            planned.span_end,
+            planned.span_count,
+            planned.not_before,
+            slots,
+            executor,
         )
         for planned in plan.rows
     ]

@@ -4,21 +4,22 @@ A runner owns a run by (claimed_by, attempt). Every later write of that runner c
 run since, the write touches no row and the result is dropped: that is the fence.
 """
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Double, Integer, bindparam, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, Double, Integer, Text, bindparam, cast, func, insert, literal, or_, select, update
 
 from whalefall.scheduler.clocks import elapsed_s
-from whalefall.scheduler.core.policies import stored_policies
+from whalefall.scheduler.core.policies import policies_of
 from whalefall.scheduler.core.retries import reruns_after_crash
 from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.ledger import events, leases, news
 from whalefall.scheduler.ledger.bulk import set_started
-from whalefall.scheduler.ledger.dialects import chunks, clock, clock_after
+from whalefall.scheduler.ledger.dialects import among, as_list, chunks, clock, clock_after, in_index_order
 from whalefall.scheduler.ledger.records import (
     Claim,
     ClaimedRun,
@@ -52,9 +53,9 @@ def _with_job(*more: Any) -> Any:
     return select(
         run,
         job.c.func_ref.label("job_func_ref"),
-        job.c.args.label("job_args"),
-        job.c.kwargs.label("job_kwargs"),
-        job.c.policies.label("job_policies"),
+        cast(job.c.args, Text).label("job_args"),
+        cast(job.c.kwargs, Text).label("job_kwargs"),
+        cast(job.c.policies, Text).label("job_policies"),
         *more,
     ).select_from(run.join(job, job.c.job_id == run.c.job_id))
 
@@ -70,7 +71,7 @@ def _startable_query(*conditions: Any) -> Any:
             or_(run.c.slots == 0, running < run.c.slots),
             *conditions,
         )
-        .order_by(run.c.not_before, run.c.run_id)
+        .order_by(run.c.not_before)  # and no further: then the index has the order, and the limit ends the search
         .limit(bindparam("most", type_=Integer))
     )
 
@@ -91,7 +92,7 @@ _STARTABLE = _startable_query()
 _TO_SEND = _startable_query(or_(run.c.lease_until.is_(None), run.c.lease_until < clock()))
 _CLAIM = (
     update(run)
-    .where(run.c.run_id.in_(bindparam("run_ids", expanding=True)), _QUEUED)
+    .where(among(run.c.run_id, "run_ids"), _QUEUED)
     .values(
         state=RunState.RUNNING,
         attempt=run.c.attempt + 1,
@@ -123,7 +124,7 @@ def claim_proven(connection: Connection, tenure: Tenure, executor: str, limit: i
     candidates = _startable(connection, _STARTABLE, executor, limit)
     if not candidates:
         return []
-    run_ids = [row["run_id"] for row in candidates]
+    run_ids = as_list(row["run_id"] for row in candidates)
     claimed = connection.execute(_CLAIM, {"run_ids": run_ids, "runner": tenure.holder, "lease_s": lease_s})
     ours = {run_id: (number, started_at) for run_id, number, started_at in claimed}
     return [_claimed(row, tenure, *ours[row["run_id"]]) for row in candidates if row["run_id"] in ours]
@@ -142,7 +143,7 @@ def to_send(connection: Connection, tenure: Tenure, executor: str, limit: int, a
             .where(run.c.run_id.in_(part), run.c.state == RunState.QUEUED)
             .values(lease_until=clock_after(again_s))
         )
-    return [WaitingRun(row["run_id"], row["job_id"], stored_policies(row["job_policies"])) for row in rows]
+    return [WaitingRun(row["run_id"], row["job_id"], policies_of(row["job_policies"])) for row in rows]
 
 
 def claim_one(connection: Connection, run_id: str, holder: str, lease_s: float) -> ClaimedRun | None:
@@ -270,9 +271,9 @@ def inherit(connection: Connection, claim: Claim, heir: str, lease_s: float) -> 
     return ClaimedRun(
         run=RunRecord(**{name: row[name] for name in RunRecord.__dataclass_fields__}),
         func_ref=row["job_func_ref"],
-        args=row["job_args"],
-        kwargs={**row["job_kwargs"], **(row["args"] or {})},
-        policies=stored_policies(row["job_policies"]),
+        args=json.loads(row["job_args"]),
+        kwargs={**json.loads(row["job_kwargs"]), **(row["args"] or {})},
+        policies=policies_of(row["job_policies"]),
     )
 
 
@@ -366,6 +367,7 @@ def locked_run(query: Any) -> Any:
 
 
 def _startable(connection: Connection, query: Any, executor: str, limit: int) -> list[Any]:
+    in_index_order(connection)
     chosen: list[Any] = []
     taken: Counter[str] = Counter()
     for row in connection.execute(query, {"executor": executor, "most": limit}).mappings():
@@ -389,9 +391,9 @@ def _claimed(row: Any, tenure: Tenure, number: int, started_at: datetime) -> Cla
     return ClaimedRun(
         run=RunRecord(**values),
         func_ref=row["job_func_ref"],
-        args=row["job_args"],
-        kwargs={**row["job_kwargs"], **(row["args"] or {})},
-        policies=stored_policies(row["job_policies"]),
+        args=json.loads(row["job_args"]),
+        kwargs={**json.loads(row["job_kwargs"]), **(row["args"] or {})},
+        policies=policies_of(row["job_policies"]),
     )
 
 
@@ -454,7 +456,7 @@ def _keep_attempt(connection: Connection, holder: str, ending: Ending) -> None:
 
 
 def _after_crash(connection: Connection, row: Any, why: str) -> tuple[str, RunState]:
-    policies = stored_policies(row["job_policies"])
+    policies = policies_of(row["job_policies"])
     again = reruns_after_crash(policies, attempt=row["attempt"]) and not row["cancel_requested"]
     ending = Ending(
         run_id=row["run_id"],
