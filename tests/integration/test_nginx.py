@@ -20,6 +20,7 @@ import pytest
 
 from tests.support.supervised import free_port
 from tests.support.waiting import wait_until
+from whalefall.app.api.schemas import ErrorEnvelope
 from whalefall.errors import ConfigError
 from whalefall.planner import nginx
 from whalefall.planner.nginx import Site
@@ -485,6 +486,84 @@ def test_an_application_that_hangs_is_given_up_in_time(start: StartFront, web: U
     assert answer.json["message_code"] == "SERVICE_UNAVAILABLE"
 
 
+# What Nginx refuses by itself
+
+HOST = b"Host: localhost\r\nConnection: close\r\n"
+REFUSED = {
+    "malformed header": (b"GET %s HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "INVALID_REQUEST"),
+    "no host": (b"GET %s HTTP/1.1\r\n\r\n", 400, "INVALID_REQUEST"),
+    "two lengths": (b"POST %s HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400, ""),
+    "out of the root": (b"GET %s/../../../../../../x HTTP/1.1\r\n" + HOST + b"\r\n", 400, "INVALID_REQUEST"),
+    "method": (b"TRACE %s HTTP/1.1\r\n" + HOST + b"\r\n", 405, "METHOD_NOT_ALLOWED"),
+    "large body": (b"POST %s HTTP/1.1\r\n" + HOST + b"Content-Length: 99999999\r\n\r\n", 413, "PAYLOAD_TOO_LARGE"),
+    "long address": (b"GET %s?" + b"x" * 50_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414, "URI_TOO_LONG"),
+    "large header": (
+        b"GET %s HTTP/1.1\r\n" + HOST + b"Cookie: a=" + b"x" * 50_000 + b"\r\n\r\n",
+        431,
+        "REQUEST_HEADER_FIELDS_TOO_LARGE",
+    ),
+    "coding": (b"POST %s HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip\r\n\r\n", 501, "NOT_IMPLEMENTED"),
+    "version": (b"GET %s HTTP/3.0\r\n" + HOST + b"\r\n", 505, "HTTP_VERSION_NOT_SUPPORTED"),
+}
+
+
+def sent_raw(front: Front, text: bytes) -> Answer:
+    """Bytes as they are, and the answer to them."""
+    with socket.create_connection(("127.0.0.1", front.port), timeout=20) as connection:
+        connection.sendall(text)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        return Answer(answer.status, answer.headers, answer.read())
+
+
+def test_what_nginx_refuses_under_api_is_the_envelope(start: StartFront, web: Upstream, scheduler: Upstream) -> None:
+    front = start()
+    for name, (text, status, code) in REFUSED.items():
+        for path in (b"/api/v1/x", b"/api/v1/scheduler/jobs", b"http://localhost/api/v1/x"):
+            answer = sent_raw(front, text.replace(b"%s", path))
+            assert (answer.status, answer.headers.get_content_type()) == (status, "application/json"), name
+            told = answer.json
+            assert told["message_code"] == (code or "INVALID_REQUEST"), name
+            assert told["error_id"] == told["context"]["request_id"] == answer.headers["X-Request-ID"] != ""
+            assert answer.headers["Retry-After"] is None  # again would be refused again
+            assert ErrorEnvelope().validate(told) == {}, name
+    assert web.seen == scheduler.seen == []
+
+
+def test_what_nginx_refuses_elsewhere_is_a_page_for_people(start: StartFront) -> None:
+    front = start()
+    for name, (text, status, _) in REFUSED.items():
+        answer = sent_raw(front, text.replace(b"%s", b"/a"))
+        assert (answer.status, answer.headers.get_content_type()) == (status, "text/html"), name
+        assert answer.headers["X-Request-ID"].encode() in answer.body, name
+        assert b"The request was refused" in answer.body, name
+        assert b"<!--#" not in answer.body, name
+    assert sent_raw(front, b"\x16\x03\x01\r\n\r\n").status == 400
+
+
+@pytest.mark.parametrize(
+    ("languages", "is_chinese"),
+    [
+        ("zh-CN,zh;q=0.9,en;q=0.8", True),
+        ("zh", True),
+        ("zh-Hans", True),
+        ("zh-TW", False),
+        ("en,zh", False),
+        ("", False),
+    ],
+)
+def test_nginx_too_speaks_chinese_to_those_who_ask_for_it(start: StartFront, languages: str, is_chinese: bool) -> None:
+    front = start(web=[dead()])
+    wish = {"Accept-Language": languages} if languages else {}
+    page = front.ask("/dashboard", headers=wish)
+    assert ("请稍候" in page.body.decode()) is is_chinese
+    assert (b'lang="zh-Hans"' in page.body) is is_chinese
+    assert ("请几秒后再试。" in front.ask("/api/v1/x", headers=wish).json["suggestions"]) is is_chinese
+    assert ("此地址没有内容。" in front.ask("/whalefall/nginx/x", headers=wish).body.decode()) is is_chinese
+    refused = sent_raw(front, b"TRACE /api/ HTTP/1.1\r\n" + HOST + f"Accept-Language: {languages}\r\n\r\n".encode())
+    assert (refused.json["message"] == "服务器不支持此请求方法。") is is_chinese
+
+
 # Static files
 
 
@@ -566,6 +645,13 @@ def test_with_a_certificate_the_site_speaks_tls(start: StartFront, tls: dict[str
     told = front.ask_securely("/dashboard").json
     assert (told["who"], told["headers"]["X-Forwarded-Proto"]) == ("web", "https")
     assert front.ask_securely("/api/v1/scheduler/jobs").json["who"] == "scheduler"
+
+
+def test_http_spoken_to_the_port_of_tls_is_sent_to_https(start: StartFront, tls: dict[str, Any]) -> None:
+    start(**tls)
+    port = int(tls["https"].rpartition(":")[2])
+    answer = _asked(http.client.HTTPConnection("127.0.0.1", port, timeout=20), "/dashboard?a=1", "GET", None, None)
+    assert (answer.status, answer.headers["Location"]) == (308, f"https://127.0.0.1:{port}/dashboard?a=1")
 
 
 def test_http_redirects_to_https_but_for_health_and_certificates(start: StartFront, tls: dict[str, Any]) -> None:
