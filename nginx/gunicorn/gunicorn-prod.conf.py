@@ -31,6 +31,8 @@ keepalive = 0 if _behind_nginx else 2
 worker_connections = threads if _behind_nginx else 1000
 max_requests = 10_000  # a leak in a library is bounded; the jitter keeps workers from leaving together
 max_requests_jitter = 1_000
+limit_request_line = 8190  # Nginx, which refuses in the API's own language, takes a little less
+limit_request_fields = 32768
 
 accesslog = None  # Nginx writes one line for each request, with upstream times
 errorlog = "-"

@@ -25,6 +25,8 @@ timeout = _settings.request_timeout_s
 graceful_timeout = max(1, _settings.grace_s * 2 // 3 - 1)
 keepalive = 2
 max_requests = 0
+limit_request_line = 8190  # Nginx, which refuses in the API's own language, takes a little less
+limit_request_fields = 32768
 
 accesslog, errorlog = _gunicorn.log_files(_settings, "scheduler")
 logger_class = "whalefall.planner.quiet_log.QuietLogger"

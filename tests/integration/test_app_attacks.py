@@ -71,6 +71,14 @@ def test_what_is_too_large_is_refused(site: Deployment) -> None:
     assert site.get("/" + "x" * 100_000).status_code == 414
 
 
+def test_what_nginx_takes_gunicorn_takes_too(site: Deployment) -> None:
+    """Gunicorn's own limits are lower, and what it refuses is a page that no API client understands."""
+    basic = "/api/v1/health/basic"
+    assert site.get(f"{basic}?{'x' * 7_900}").status_code == 200
+    assert site.get(basic, headers={f"X-{number}": "1" for number in range(300)}).status_code == 200
+    assert site.get(basic, headers={"X-Large": "x" * 7_900}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "sent",
     [
