@@ -7,6 +7,7 @@ import argparse
 import datetime as dt
 import os
 import platform
+import shutil
 import statistics
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import TypeVar
 
 import whalefall
 from bench import leaks, main_job, measures
-from bench.peers import ROOT, Peer, contestants, install_peers, whalefall_raw, whalefall_serve
+from bench.peers import ROOT, Peer, contestants, install_peers, whalefall_as_pid_1, whalefall_raw, whalefall_serve
 
 PAGE = ROOT / "docs" / "explanation" / "measurements.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -106,7 +107,9 @@ def logs(peers: Sequence[Peer], rounds: int) -> str:
 def footprint(peers: Sequence[Peer], watch_s: float) -> str:
     rows: list[Row] = []
     ours: dict[int, float] = {}
-    for peer in peers:
+    can_be_pid_1 = os.geteuid() == 0 and shutil.which("unshare")
+    as_pid_1 = [Peer("whalefall as PID 1", whalefall_as_pid_1, wrapped=True)] if can_be_pid_1 else []
+    for peer in (*peers[:1], *as_pid_1, *peers[1:]):
         row = [peer.name]
         for count in (3, 50):
             seen = measures.footprint(peer, count, watch_s)
@@ -205,13 +208,13 @@ def main() -> None:
     since = time.monotonic()
     for scene in (
         lambda: boot(peers, rounds),
-        lambda: restart(peers, 1 if quick else 2, 10 if quick else 50),
+        lambda: restart(peers, 1 if quick else 3, 10 if quick else 50),
         lambda: logs(peers, 1 if quick else 2),
         lambda: footprint(peers, 2.0 if quick else 4.0),
         lambda: stop(peers, 1 if quick else 2),
         lambda: unpleasant(peers),
         lambda: whole(1 if quick else 2),
-        lambda: requests(rounds, 2 if quick else 3),
+        lambda: requests(1 if quick else 7, 2 if quick else 3),
         deaths,
     ):
         began = time.monotonic()

@@ -1,5 +1,6 @@
 """THE CONTESTANTS: how each of them is told to run the same children. Nothing is measured here."""
 
+import compileall
 import json
 import os
 import shutil
@@ -46,10 +47,14 @@ class Peer:
     logs_to: str = ""
     stop_signal: int = signal.SIGTERM
     environ: Mapping[str, str] = field(default_factory=dict)
+    wrapped: bool = False  # its command only starts the contestant, and waits
 
 
 def install_peers() -> Mapping[str, str]:
     """Peers and their versions, "" for one that cannot be had here: from PyPI, from Debian, and compiled."""
+    compileall.compile_dir(
+        ROOT / "whalefall", quiet=2
+    )  # as pip does it; where nobody may write, each start would compile
     interpreter = ENVIRONMENT / "bin" / "python"
     if not interpreter.exists():
         venv.create(ENVIRONMENT, with_pip=True)
@@ -94,6 +99,11 @@ def _s6() -> str:
 def whalefall(directory: Path, children: Sequence[Child]) -> list[str]:
     """The supervisor with a Plan: what runs as PID 1, without the planner before it."""
     return _whalefall(directory, children, "text")
+
+
+def whalefall_as_pid_1(directory: Path, children: Sequence[Child]) -> list[str]:
+    """In a pid namespace, as in a container: the kernel ends everything with PID 1, so nobody watches over it."""
+    return ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=SIGTERM", *whalefall(directory, children)]
 
 
 def whalefall_raw(directory: Path, children: Sequence[Child]) -> list[str]:

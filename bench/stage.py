@@ -76,6 +76,8 @@ class Stage:
         """The contestant's own: what is not one of our children."""
         assert self.process is not None
         leader = psutil.Process(self.process.pid)
+        if self.peer is not None and self.peer.wrapped:
+            return leader.children()
         children = {pid for pid, _ in self.heard.values()}
         return [leader, *(each for each in leader.children(recursive=True) if each.pid not in children)]
 
