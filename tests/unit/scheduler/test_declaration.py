@@ -159,6 +159,21 @@ def test_a_policy_that_the_process_executor_can_keep_is_taken() -> None:
     assert declared(executor="process", timeout_s=5, memory_mb=64).policies.timeout_s == 5
 
 
+# Which wish needs which executor: a thread cannot be killed or measured, only a thread has the ledger's transaction.
+CAN = {"timeout_s": ("process", "celery"), "memory_mb": ("process",), "transactional": ("thread",)}
+WISHES = {"timeout_s": 5, "memory_mb": 64, "transactional": True}
+
+
+@pytest.mark.parametrize("executor", ["thread", "process", "celery"])
+@pytest.mark.parametrize("wish", WISHES)
+def test_what_an_executor_cannot_give_is_refused_when_it_is_declared(wish: str, executor: str) -> None:
+    options = {"hour": 1, "executor": executor, wish: WISHES[wish]}
+    if executor in CAN[wish]:
+        assert getattr(declared(id="a", **options).policies, wish) == WISHES[wish]
+    else:
+        refused(wish, **options)
+
+
 @pytest.mark.parametrize(
     ("kind", "arguments", "spec"),
     [
