@@ -241,9 +241,15 @@ def test_a_real_scrape_has_every_metric_that_dashboard_and_alerts_ask_for(admin:
     run_id = admin.ask("POST", "/api/v1/scheduler/jobs/count/actions/run", json=body).json()["data"]["run_id"]
     address = f"/api/v1/scheduler/runs/{run_id}"
     wait_until(lambda: admin.ask("GET", address).json()["data"]["state"] == "succeeded", "the run has succeeded")
-    scraped = admin.ask("GET", "/metrics").text
-    with_values = set(re.findall(r"^(whalefall_\w+?)(?:_bucket|_sum|_count)?(?:\{| )", scraped, re.MULTILINE))
-    assert metrics_used() - with_values == set()
+
+    def lacking() -> set[str]:
+        scraped = admin.ask("GET", "/metrics").text
+        with_values = re.findall(r"^(whalefall_\w+?)(?:_bucket|_sum|_count)?(?:\{| )", scraped, re.MULTILINE)
+        return metrics_used() - set(with_values)
+
+    wait_until(
+        lambda: not lacking(), "the run is counted, a moment after it is on record", explain=lambda: str(lacking())
+    )
 
 
 @pytest.mark.parametrize("path", ["/api/v1/processes/nobody/logs", "/processes/nobody"])
