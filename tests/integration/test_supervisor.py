@@ -394,9 +394,15 @@ def test_idle_means_asleep(tmp_path: Path) -> None:
     with Supervised(tmp_path, instance("a", SLEEPER, tmp_path)) as supervised:
         supervised.until_said("here")
         ours = psutil.Process(supervised.pid)
-        wait_until(lambda: ours.status() == psutil.STATUS_SLEEPING, "it sleeps")
-        before = ours.num_ctx_switches()
         clock = threading.Event()
+
+        def settled() -> bool:
+            before = ours.num_ctx_switches()
+            clock.wait(0.1)
+            return bool(ours.num_ctx_switches() == before)
+
+        wait_until(settled, "what its start had to do is done")
+        before = ours.num_ctx_switches()
         clock.wait(1.5)  # the measurement itself: a time in which nothing may happen
         assert ours.num_ctx_switches() == before
 

@@ -49,12 +49,13 @@ from whalefall.supervisor.edge.groups import Groups
 from whalefall.supervisor.edge.output import Output
 from whalefall.supervisor.edge.probes import Probes
 from whalefall.supervisor.edge.signals import Signals
-from whalefall.supervisor.edge.spawn import Handed, SpawnError, spawn
+from whalefall.supervisor.edge.spawn import Begun, Handed, SpawnError, begin, finish
 
 _LAST_LINE_SHOWN = 200  # characters; the whole line is in the log and in the dossier
 _SIGNAL_KEY = ("signal", "")
 _STOP_SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "SIGINT"}
 _EVENTS_KEPT = 1_000  # for `events`; a sentence each
+_AT_ONCE = 32  # children on their way to their programs; each takes a descriptor until it is there
 _LAST_KILL_S = 3.0  # how long what was killed may take to vanish; a process in state D takes for ever
 _LAST_WORDS_S = 1.0  # how long a reader may take to accept our last lines before we leave
 
@@ -255,39 +256,65 @@ class Loop:
         return trees.survivors(living.leader, orphans, self.groups.members(life))
 
     def _carry_out(self, actions: Iterable[do.Action]) -> None:
+        """While a child is on its way to its program, the next one is started and all else is done."""
+        on_their_way: list[tuple[str, Begun]] = []
         for action in actions:
-            match action:
-                case do.Spawn(life=life, instance=instance):
-                    # In front of everything: the engine may count on it that no request comes between.
-                    self.queue.appendleft(self._spawn(life, instance))
-                case do.Signal(pid=pid, signal=name):
-                    trees.send([pid], signal.Signals[f"SIG{name}"])
-                case do.SignalTree(life=life, signal=name):
-                    self._signal_survivors(life, signal.Signals[f"SIG{name}"])
-                case do.SignalDescendants(life=life, signal=name):
-                    self._signal_descendants(life, signal.Signals[f"SIG{name}"])
-                case do.KillTree(life=life):
-                    self._kill(life)
-                case do.AskProbe(life=life, probe=probe):
-                    living = self.living[life]
-                    address = probe.address or f"unix:{self._private_path(life, living.instance)}"
-                    self.queue.extend(self.probes.ask(life, probe, address, living.instance.command))
-                case do.LookForStopped() | do.Weigh():
-                    self.queue.append(self._look(action))
-                case do.Continue(pids=pids):
-                    trees.send(pids, signal.SIGCONT)
-                case do.DropProbe(life=life):
-                    self.probes.drop(life)
-                case do.Forget(life=life):
-                    self._forget(life)
-                case do.Report():
-                    self.tell(action)
-                case do.KeepDossier():
-                    self._keep_dossier(action)
-                case do.Exit(code=code):
-                    self.exit_code = code
+            if not isinstance(action, do.Spawn):
+                self._do(action)
+                continue
+            begun = self._begin(action.life, action.instance)
+            if isinstance(begun, Begun):
+                on_their_way.append((action.life, begun))
+            else:
+                self.queue.appendleft(begun)
+            if len(on_their_way) == _AT_ONCE:
+                self._await_programs(on_their_way)
+        self._await_programs(on_their_way)
 
-    def _spawn(self, life: str, instance: Instance) -> Event:
+    def _do(self, action: do.Action) -> None:
+        match action:
+            case do.Signal(pid=pid, signal=name):
+                trees.send([pid], signal.Signals[f"SIG{name}"])
+            case do.SignalTree(life=life, signal=name):
+                self._signal_survivors(life, signal.Signals[f"SIG{name}"])
+            case do.SignalDescendants(life=life, signal=name):
+                self._signal_descendants(life, signal.Signals[f"SIG{name}"])
+            case do.KillTree(life=life):
+                self._kill(life)
+            case do.AskProbe(life=life, probe=probe):
+                living = self.living[life]
+                address = probe.address or f"unix:{self._private_path(life, living.instance)}"
+                self.queue.extend(self.probes.ask(life, probe, address, living.instance.command))
+            case do.LookForStopped() | do.Weigh():
+                self.queue.append(self._look(action))
+            case do.Continue(pids=pids):
+                trees.send(pids, signal.SIGCONT)
+            case do.DropProbe(life=life):
+                self.probes.drop(life)
+            case do.Forget(life=life):
+                self._forget(life)
+            case do.Report():
+                self.tell(action)
+            case do.KeepDossier():
+                self._keep_dossier(action)
+            case do.Exit(code=code):
+                self.exit_code = code
+
+    def _await_programs(self, on_their_way: list[tuple[str, Begun]]) -> None:
+        """Their answers stand in front of everything: the engine may count on it that no request comes between."""
+        for life, begun in on_their_way:
+            try:
+                pid = finish(begun)
+            except SpawnError as error:
+                self.queue.appendleft(SpawnFailed(life, str(error)))
+                continue
+            self.living[life].leader = trees.Leader(life, pid)
+            self.leaders[pid] = life
+            self.queue.appendleft(Spawned(life, pid))
+        on_their_way.clear()
+
+    def _begin(self, life: str, instance: Instance) -> Begun | Event:
+        """An event where it did not even come to a child."""
         living = self.living[life] = _Living(instance)
         held: list[int] = []
         group = self.groups.open(life)
@@ -312,7 +339,7 @@ class Loop:
                 watchdog_s=instance.watchdog_s,
             )
             try:
-                pid = spawn(instance.command, handed, self._tags(life, instance), _death_signal(instance))
+                return begin(instance.command, handed, self._tags(life, instance), _death_signal(instance))
             finally:
                 if write is not None:
                     os.close(write)
@@ -325,9 +352,6 @@ class Loop:
                 os.close(descriptor)
             if group is not None:
                 os.close(group)
-        living.leader = trees.Leader(life, pid)
-        self.leaders[pid] = life
-        return Spawned(life, pid)
 
     def _tags(self, life: str, instance: Instance) -> dict[str, str]:
         tags = {trees.TAG: life, guardian.TAG: self.identity}

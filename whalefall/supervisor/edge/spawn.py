@@ -44,8 +44,21 @@ class SpawnError(Exception):
     """The program could not be started; `str()` says why."""
 
 
+@frozen
+class Begun:
+    """A child on its way to its program; `report` tells how that ends."""
+
+    pid: int
+    report: int
+
+
 def spawn(command: Command, handed: Handed, extra_env: dict[str, str], death_signal: int) -> int:
     """The pid of the new leader. Raises SpawnError; then nothing is left running or open."""
+    return finish(begin(command, handed, extra_env, death_signal))
+
+
+def begin(command: Command, handed: Handed, extra_env: dict[str, str], death_signal: int) -> Begun:
+    """Fork; what is handed over may be closed, and the child be left to itself until finish(). Raises SpawnError."""
     try:
         read, write = os.pipe2(os.O_CLOEXEC)
     except OSError as error:
@@ -61,14 +74,19 @@ def spawn(command: Command, handed: Handed, extra_env: dict[str, str], death_sig
     if pid == 0:
         _become(command, handed, env, death_signal, parent, write)
     os.close(write)
+    return Begun(pid, read)
+
+
+def finish(begun: Begun) -> int:
+    """Wait for the program to run; its pid. Raises SpawnError; then nothing is left running."""
     try:
-        reason = os.read(read, _REASON_BYTES_MAX)
+        reason = os.read(begun.report, _REASON_BYTES_MAX)
     finally:
-        os.close(read)
+        os.close(begun.report)
     if reason:
-        os.waitpid(pid, 0)
+        os.waitpid(begun.pid, 0)
         raise SpawnError(reason.decode(errors="replace"))
-    return pid
+    return begun.pid
 
 
 def _become(  # noqa: PLR0917 - one caller, in the same words
