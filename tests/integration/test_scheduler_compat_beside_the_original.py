@@ -8,7 +8,7 @@ from typing import Any
 
 import flask_apscheduler
 import pytest
-from flask import Flask
+from flask import Config, Flask
 from flask.testing import FlaskClient
 
 from tests.integration import scheduled_jobs as jobs
@@ -16,6 +16,7 @@ from tests.support.databases import *  # noqa: F403 - fixtures are found by thei
 from tests.support.flaskapp import QUICK
 from tests.support.waiting import wait_until
 from whalefall.compat import flask_apscheduler as ours
+from whalefall.compat.flask_apscheduler.auth import HTTPBasicAuth
 from whalefall.scheduler import of
 
 MODULES = ["", ".api", ".auth", ".json", ".scheduler", ".utils"]
@@ -105,6 +106,62 @@ def both(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Flas
         their_scheduler.shutdown(wait=False)
     of(our_app).stop(1.0)
     of(our_app).ledger.engine.dispose()
+
+
+class Overheard(Config):
+    """A configuration that remembers what it was asked for."""
+
+    asked: set[str]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked.add(key)
+        return super().get(key, default)
+
+
+class ListeningFlask(Flask):
+    config_class = Overheard
+
+
+def test_every_key_of_the_configuration_that_the_original_reads_is_read(sqlite_url: str) -> None:
+    asked: list[set[str]] = []
+    for kind in (flask_apscheduler.APScheduler, ours.APScheduler):
+        app = ListeningFlask("shop")
+        app.config.asked = set()  # type: ignore[attr-defined]
+        app.config.update(SCHEDULER_DATABASE_URL=sqlite_url, SCHEDULER_API_ENABLED=True)
+        scheduler = kind()
+        scheduler.init_app(app)
+        if kind is ours.APScheduler:
+            scheduler.add_job("a", jobs.talk, trigger="cron", hour=1)
+        asked.append({key for key in app.config.asked if key.startswith("SCHEDULER_") or key == "JOBS"})  # type: ignore[attr-defined]
+    theirs, mine = asked
+    assert len(theirs) == 12
+    assert theirs - mine == set()
+
+
+def test_what_the_keys_mean(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Doorkeeper(HTTPBasicAuth):
+        www_authenticate_realm = "the yard"
+
+    app = Flask("shop")
+    app.config.update(
+        SCHEDULER_DATABASE_URL=sqlite_url,
+        SCHEDULER_VIEWS_ENABLED=True,  # the older name of SCHEDULER_API_ENABLED
+        SCHEDULER_TIMEZONE="Asia/Tokyo",
+        SCHEDULER_AUTH=Doorkeeper(),
+        SCHEDULER_EXECUTORS={"default": {"type": "threadpool", "max_workers": 3}},
+        SCHEDULER_JOBSTORES={"default": "what was there before"},
+        SCHEDULER_JOBS=[{"id": "mine", "func": jobs.talk, "trigger": "cron", "hour": 1}],
+        JOBS=[{"id": "not", "func": jobs.talk, "trigger": "cron", "hour": 1}],
+    )
+    scheduler = ours.APScheduler(app=app)
+    [job] = scheduler.get_jobs()
+    assert job.id == "mine"
+    assert str(job.trigger.timezone) == "Asia/Tokyo"
+    assert of(app).tuning.threads == 3
+    assert "SCHEDULER_JOBSTORES is not used" in caplog.text
+    answer = app.test_client().get("/scheduler", environ_overrides=WHO)
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Basic realm="the yard"')
+    of(app).ledger.engine.dispose()
 
 
 INTERVAL = {"id": "a", "func": f"{jobs.__name__}:talk", "trigger": "interval", "hours": 3, "minutes": 10}
