@@ -169,3 +169,18 @@ def test_a_start_that_fails_is_told_with_the_last_words(tmp_path: Path) -> None:
         found = document(deployment, "stop")
         assert done_to(found) == {"broken.1": "", "worker.1": "stopped"}, "without a service: everything"
         assert deployment.wait() == 0
+
+
+def test_check_tells_a_machine_what_it_found(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(APPLICATION)
+    (tmp_path / "Procfile").write_text(PROCFILE)
+    deployment = Deployment(tmp_path, WEB_CONCURRENCY="1", NGINX_BINARY="")
+    found = document(deployment, "check")
+    assert [row["name"] for row in found["instances"]] == ["web.1", "scheduler.1", "payments.1"]
+    assert found["address"] == f"127.0.0.1:{deployment.port}"
+    assert found["notes"][0].startswith("direct mode: NGINX_BINARY is empty")
+    assert any(sentence.startswith("WEB_CONCURRENCY=1: ") for sentence in found["warnings"])
+    (tmp_path / "Procfile").write_text("web no colon\n")
+    found = document(deployment, "check", code=2)
+    assert found["error"].startswith("Procfile:1: ")
+    assert found["instances"] == []

@@ -65,7 +65,9 @@ def make_parser() -> argparse.ArgumentParser:
     _attach(plan)
     plan.add_argument("--for-supervisor", action="store_true", help=argparse.SUPPRESS)
     plan.add_argument("--scale", default="", help=argparse.SUPPRESS)  # the supervisor's, over --formation
-    _plan_options(add("check", "validate Procfile, .env, settings, options and the Nginx configuration", "planning"))
+    check = add("check", "validate Procfile, .env, settings, options and the Nginx configuration", "planning")
+    _plan_options(check)
+    check.add_argument("--json", action="store_true", help="what was found, as one JSON document")
 
     for role, purpose in (
         ("web", "become the web Gunicorn (a command for the Procfile)"),

@@ -3,11 +3,13 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 
 from whalefall.cli import requests
+from whalefall.cli.outcome import told
 from whalefall.plan import plan_to_json
 from whalefall.planner import doctor, explain, machine
-from whalefall.planner.build import build
+from whalefall.planner.build import Built, build
 
 
 def plan(arguments: argparse.Namespace) -> int:
@@ -28,15 +30,29 @@ def plan(arguments: argparse.Namespace) -> int:
 
 def check(arguments: argparse.Namespace) -> int:
     """Says in one line what would run; errors leave by the front door with exit code 2."""
-    built = build(requests.of(arguments), dry=True)
-    for note in built.plan.notes:
-        print(f"note: {note}")
-    for sentence in (*doctor.advice(built.world), *machine.advice(built.world)):
-        print(f"warning: {sentence}")
-    names = ", ".join(instance.name for instance in built.plan.instances)
-    front = next((each.address for each in built.plan.listeners if each.name == "http"), "")
-    print(f"ok: {built.world.procfile} gives {names}" + (f"; public address {front}" if front else ""))
+    with told(arguments) as outcome:
+        built = build(requests.of(arguments), dry=True)
+        plan = built.plan
+        front = next((each.address for each in plan.listeners if each.name == "http"), "")
+        outcome.concerns(
+            [each.name for each in plan.instances],
+            {each.name: {"name": each.name, "service": each.service} for each in plan.instances},
+        )
+        warnings: list[str] = []
+        outcome.more |= {"address": front, "notes": plan.notes, "warnings": warnings}
+        for note in plan.notes:
+            outcome.say(f"note: {note}")
+        for sentence in _warnings(built):
+            warnings.append(sentence)
+            outcome.say(f"warning: {sentence}")
+        names = ", ".join(outcome.rows)
+        outcome.say(f"ok: {built.world.procfile} gives {names}" + (f"; public address {front}" if front else ""))
     return 0
+
+
+def _warnings(built: Built) -> Iterator[str]:
+    yield from doctor.advice(built.world)
+    yield from machine.advice(built.world)
 
 
 COMMANDS = {"plan": plan, "check": check}
