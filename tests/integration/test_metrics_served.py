@@ -195,6 +195,47 @@ def test_counts_are_the_rows_of_the_ledger_and_never_go_down_whoever_is_killed(s
     assert len(list((site.run_dir / "metrics").iterdir())) <= 4, "the dead ones' files were taken over"
 
 
+def test_processes_jobs_and_the_leader_are_told_as_they_are(site: Deployment) -> None:
+    """After the test of kills: the scheduler was restarted, and all but one job are paused."""
+    site.until_ready()
+    samples, status = scrape(site), site.rows()
+    told = {key[1:]: value for key, value in samples.items() if key[0] == "whalefall_instance_state"}
+    assert told == {(name, "ready"): 1 for name in status}
+    assert set(status) == {"nginx.1", "web.1", "scheduler.1"}
+    restarts = {key[1]: value for key, value in samples.items() if key[0] == "whalefall_instance_restarts_total"}
+    assert restarts == {name: row["restarts"] for name, row in status.items()}
+    assert restarts["scheduler.1"] >= 1
+    assert samples["whalefall_instance_workers", "web.1"] == 2
+    assert samples["whalefall_instance_memory_bytes", "web.1"] > 10_000_000
+    assert {samples["whalefall_up", part] for part in ("supervisor", "scheduler", "jobs")} == {1}
+    [(term,)] = rows(site, "SELECT term FROM wf_lease")
+    assert term >= 2
+    assert samples["whalefall_scheduler_leader_term",] == term
+    assert samples["whalefall_scheduler_healthy",] == 1
+    assert 0 <= samples["whalefall_scheduler_last_tick_age_seconds",] < 60
+    assert {state: samples["whalefall_jobs", state] for state in ("running", "paused")} == {"running": 1, "paused": 4}
+
+
+def test_whoever_does_not_answer_is_told_and_the_rest_is_there(site: Deployment) -> None:
+    """The scrape comes to a web worker: it must not need the scheduler, nor PID 1."""
+    master, pid_1 = site.master("scheduler"), site.pid
+    stopped = [pid_1, master, scheduler(site)]
+    try:
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+
+        def is_told() -> bool:
+            samples = scrape(site)
+            assert samples["whalefall_job_expected_total", "tick"] > 0
+            return samples["whalefall_up", "supervisor"] == 0 and samples["whalefall_scheduler_healthy",] == 0
+
+        wait_until(is_told, "the scrape says who does not answer", 120, lambda: str(scrape(site)))
+    finally:
+        for pid in reversed(stopped):
+            os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: scrape(site).get(("whalefall_scheduler_healthy",)) == 1, "it leads again", 120, site.story)
+
+
 def test_all_workers_tell_the_same(site: Deployment) -> None:
     """Each request is counted by the worker that answers it, and told by any."""
     key = ("whalefall_http_requests_total", "GET", "/who", "200")
