@@ -77,11 +77,29 @@ ALSO_SAID = (
     "web.1 restarts.",
     "web.1 is reloaded.",
     *incidents.RECOVERED.values(),
+    f"It is due, and no scheduler has looked. {incidents.LAST_OF_FLAPPING}",
+    "An instant",
+    "7 instants",
+    "7 more than NOTIFY_RATE lets through: 7 failed.",
     *(incidents.FLAPPING, incidents.OVER_RATE, incidents.OLD, incidents.NOT_WANTED),
 )
 
 
+# Alarms are put together before they are raised: all that these say is said to people.
+ALARMING = ("scheduler/watchman.py", "app/notify/watch.py")
+
+
+def said_in_alarm() -> Iterator[tuple[str, str]]:
+    for place in ALARMING:
+        for node in ast.walk(ast.parse((ROOT / place).read_text())):
+            if isinstance(node, ast.Assign | ast.Call):
+                told = [node.value] if isinstance(node, ast.Assign) else node.args
+                texts = [text.replace("<7>", "7") for part in told for text in _texts(part)]
+                yield from ((f"{place}:{node.lineno}", text) for text in texts if text.count(" ") > 2)
+
+
 def said_by_the_code() -> Iterator[tuple[str, str]]:
+    yield from said_in_alarm()
     for path in [*ROOT.glob("app/**/*.py"), *ROOT.glob("scheduler/**/*.py")]:
         place = path.relative_to(ROOT).as_posix()
         if place.startswith(NOT_SHOWN):

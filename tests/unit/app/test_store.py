@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psutil
 from sqlalchemy import event, inspect, update
 
+from tests.support.waiting import wait_until
 from whalefall.app.jobs import HostCpu, look_at_host, prune_samples, sample_host
 from whalefall.app.store import samples
 from whalefall.app.store.engine import engine
@@ -111,6 +112,24 @@ def test_what_needs_attention_is_found_wherever_it_is(app, admin) -> None:
     page = admin.get("/scheduler?q=sample").text
     assert "cannot be run: ModuleNotFoundError: x" in page
     assert "is overdue since" in page
+
+
+def test_a_failure_is_told_with_its_last_words_wherever_it_is_listed(app, admin) -> None:
+    """One who sees that a job failed wants to know what of, before any click."""
+    started = admin.post("/api/v1/scheduler/jobs/fail/actions/run", json={}).json["data"]["run_id"]
+    assert of(app).start()
+    try:
+        address = f"/api/v1/scheduler/runs/{started}"
+        wait_until(lambda: admin.get(address).json["data"]["state"] == "failed", "the run has failed")
+    finally:
+        of(app).stop(5)
+    for path in ("/dashboard", "/scheduler", "/runs", "/scheduler/jobs/fail"):
+        page = admin.get(path).text
+        assert "ValueError: as it was told to" in page, path
+        assert "Traceback" not in page, path
+    attention = admin.get("/scheduler").text.partition('id="a-failing-fail"')[2].partition("</li>")[0]
+    assert f"/runs/{started}" in attention
+    assert "ValueError: as it was told to" in attention
 
 
 def test_the_hosts_cpu_is_the_same_for_every_thread_that_looks() -> None:

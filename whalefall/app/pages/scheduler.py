@@ -1,6 +1,6 @@
 """/scheduler: the strip, what needs attention, what runs now, and the jobs."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,10 +11,12 @@ from flask.typing import ResponseReturnValue
 
 from whalefall import scheduler
 from whalefall.app.pages.schedules import schedule_words
+from whalefall.app.pages.show import last_words
 from whalefall.app.remembering import Remembered
 from whalefall.app.roles import Role, needs
 from whalefall.app.store.engine import engine, looking
 from whalefall.scheduler import JobAdmin, JobView, RunView
+from whalefall.scheduler.core.runs import UNHAPPY
 from whalefall.scheduler.ledger import overview
 from whalefall.scheduler.ledger.overview import Result
 
@@ -57,13 +59,18 @@ class JobRow:
         return median(self.durations) if self.durations else None
 
     @property
+    def last_failure(self) -> Result | None:
+        """The newest unhappy end."""
+        return next((run for run in reversed(self.runs) if run.state in UNHAPPY), None)
+
+    @property
     def failures_in_a_row(self) -> int:
         """Unhappy ends since the last success."""
         count = 0
         for run in reversed(self.runs):
             if run.state == "succeeded":
                 break
-            count += run.state in ("failed", "timed_out", "lost")
+            count += run.state in UNHAPPY
         return count
 
 
@@ -103,11 +110,13 @@ def show_scheduler() -> ResponseReturnValue:
     others = {*troubled, *(run.job_id for run in active)} - set(known)
     known |= {row.job.id: row for row in rows_of(sorted(others))}
     usual = {job_id: row.usual_s for job_id, row in known.items()}
+    attention = [item for row in known.values() for item in needs_attention(row)]
     return render_template(
         "whalefall/scheduler.html",
         health=admin().health(),
         rows=rows,
-        attention=[item for row in known.values() for item in needs_attention(row)],
+        attention=attention,
+        said=_said(attention),
         running=active,
         today=_today(now),
         usual=usual,
@@ -118,6 +127,13 @@ def show_scheduler() -> ResponseReturnValue:
         count=jobs.count,
         schedule_words=schedule_words,
     )
+
+
+def _said(attention: Sequence[Attention]) -> dict[str, str]:
+    """What the runs among them died of, by run."""
+    with looking() as connection:
+        found = overview.last_words(connection, [item.run.run_id for item in attention if item.run])
+    return defaultdict(str, {run_id: last_words(tail) for run_id, tail in found.items()})
 
 
 _counts: Remembered[Counter[str]] = Remembered()
@@ -163,7 +179,7 @@ def needs_attention(row: JobRow) -> list[Attention]:
     if job.next_run_time and datetime.now(UTC) - job.next_run_time > _OVERDUE:
         found.append(Attention("overdue", job))
     if row.failures_in_a_row:
-        found.append(Attention("failing", job, str(row.failures_in_a_row), row.last))
+        found.append(Attention("failing", job, str(row.failures_in_a_row), row.last_failure))
     usual, last = row.usual_s, row.last
     if usual and last and last.duration_s and usual > 1 and last.duration_s > _SLOW_FACTOR * usual:
         found.append(Attention("slow", job, run=last))

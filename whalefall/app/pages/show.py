@@ -16,6 +16,7 @@ from whalefall.app.retelling import retold
 from whalefall.app.roles import Role
 
 NOTHING = "\N{EN DASH}"
+_LAST_WORDS_MAX = 200  # characters; the run's page has all of it
 
 # One word, one mark and one colour per state; the mark says it to those who do not see the colour.
 STATE_KINDS = {
@@ -63,6 +64,7 @@ def bare_context() -> dict[str, Any]:
         "kind": kind,
         "word": word,
         "retold": retold,
+        "last_words": last_words,
         "page_endpoint": "",
         "page": page_url,
     }
@@ -83,6 +85,12 @@ def kind(state: str | None) -> str:
 def word(name: str | None) -> str:
     """A state, source or role as people say it."""
     return translate((name or "none").replace("_", " "))
+
+
+def last_words(error: str | None) -> str:
+    """The line of a traceback that says what it was."""
+    lines = (error or "").strip().splitlines()
+    return lines[-1][:_LAST_WORDS_MAX] if lines else ""
 
 
 def when(moment: datetime | None, style: str = "ago", zone: str = "") -> Markup:

@@ -142,9 +142,6 @@ def unhappy_ends(connection: Connection, since: datetime, limit: int) -> list[Un
     An instant in whose place a newer one ran is not missed: that is what catch_up='last' is for.
     """
     columns = run.c
-    tail = (
-        func.substr(columns.error, -_TAIL) if connection.dialect.name == "sqlite" else func.right(columns.error, _TAIL)
-    )
     query = (
         select(
             columns.run_id,
@@ -154,7 +151,7 @@ def unhappy_ends(connection: Connection, since: datetime, limit: int) -> list[Un
             func.coalesce(columns.finished_at, columns.created_at),
             columns.span_count,
             columns.reason,
-            tail,
+            _tail_of_error(connection),
         )
         .where(columns.state.in_([*UNHAPPY, RunState.SKIPPED_LATE]), columns.run_id >= _first_id(since))
         .where(columns.reason != NEWER_RAN)
@@ -162,6 +159,17 @@ def unhappy_ends(connection: Connection, since: datetime, limit: int) -> list[Un
         .limit(limit)
     )
     return [UnhappyEnd(*row) for row in connection.execute(query)]
+
+
+def last_words(connection: Connection, run_ids: Sequence[str]) -> dict[str, str]:
+    """The end of the traceback of each of these runs, which are few."""
+    query = select(run.c.run_id, _tail_of_error(connection)).where(run.c.run_id.in_(run_ids))
+    return {row.run_id: row[1] for row in connection.execute(query)}
+
+
+def _tail_of_error(connection: Connection) -> ColumnElement[str]:
+    error = run.c.error
+    return func.substr(error, -_TAIL) if connection.dialect.name == "sqlite" else func.right(error, _TAIL)
 
 
 def quiet_ids(connection: Connection) -> set[str]:
