@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -94,11 +95,12 @@ def test_a_disk_with_too_little_room_is_told(site: Scene, tmp_path: Path) -> Non
 
 
 @with_nginx
-@pytest.mark.skipif(os.geteuid() == 0, reason="root's Nginx has its place elsewhere")
-def test_nginx_needs_room_for_uploads(site: Scene, tmp_path: Path) -> None:
-    prefix = within("size=20m", tmp_path / "small")
-    (sentence,) = checked(site.setting(RUN_DIR=f"{tmp_path}/small/run"), *prefix)
-    assert sentence.startswith("RUN_DIR: ")
+def test_nginx_needs_room_for_uploads(site: Scene) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        Path(short).chmod(0o755)  # or root's Nginx would take a place elsewhere, where its workers can go
+        prefix = within("size=20m", Path(short) / "small")
+        (sentence,) = checked(site.setting(RUN_DIR=f"{short}/small/run"), *prefix)
+    assert re.match(r"RUN_DIR: \S+ has only \d\d MB of room, and Nginx keeps what it cannot pass on at once", sentence)
     assert "uploads of 32 MB for example. Make room for 64 MB" in sentence
 
 
