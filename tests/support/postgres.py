@@ -101,6 +101,20 @@ class PostgresServer:
         self.stop(how)
         self.start()
 
+    def become_standby(self) -> None:
+        """Restarts as what a failover leaves: it can be read, and waits to be promoted."""
+        self.stop()
+        signal_file = self._data / "standby.signal"
+        signal_file.touch()
+        if self._user is not None:
+            shutil.chown(signal_file, self._user)
+        self.start()
+
+    def promote(self) -> None:
+        """The primary again."""
+        with self.connect("postgres") as connection:
+            connection.execute("SELECT pg_promote(wait => true)")
+
     def url(self, database: str) -> str:
         return f"postgresql://whalefall@127.0.0.1:{self.port}/{database}"
 

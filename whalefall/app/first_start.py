@@ -9,6 +9,7 @@ import sys
 
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from whalefall.app.access import has_foreign_login
 from whalefall.app.store import setup, users
@@ -19,6 +20,7 @@ from whalefall.settings import Settings
 log = logging.getLogger(__name__)
 
 URL_VARIABLE = "WHALEFALL_URL"
+_DUE = "whalefall_first_start_due"
 
 
 def prepare(app: Flask, settings: Settings) -> None:
@@ -28,8 +30,16 @@ def prepare(app: Flask, settings: Settings) -> None:
     with app.app_context():
         try:
             _prepare(settings)
-        except (DBAPIError, LedgerUnavailable) as error:
-            log.warning("the database does not answer, so no setup link was made: %s", error)
+        except (DBAPIError, PoolTimeout, LedgerUnavailable) as error:
+            app.extensions[_DUE] = settings
+            log.warning("no setup link was made yet: %s", error)
+
+
+def catch_up(app: Flask) -> None:
+    """At the way in: makes what could not be made at the start, because the database was away."""
+    settings = app.extensions.pop(_DUE, None)
+    if settings is not None:
+        prepare(app, settings)
 
 
 def _prepare(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 from flask import current_app, session
 from flask_login import current_user, login_user, logout_user
 
-from whalefall.app import access
+from whalefall.app import access, first_start
 from whalefall.app.api.errors import Problem
 from whalefall.app.api.trail import record
 from whalefall.app.store import attempts, sessions, users
@@ -15,6 +15,7 @@ def log_in(name: str, password: str) -> User:
     """The user, now logged in. Raises Problem: 429 while locked out, 401 when name or password is wrong."""
     if access.has_foreign_login(current_app):
         raise Problem(409, "CONSTRAINT_VIOLATION", "This application has a login of its own; use that one.")
+    first_start.catch_up(current_app._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's own way in
     address = access.source_address()
     if wait_s := attempts.seconds_to_wait(engine(), name, address):
         raise Problem(

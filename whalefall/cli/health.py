@@ -2,25 +2,30 @@
 
 Two questions: does the supervisor answer, with every critical instance ready, and does the site answer through its
 front door? What the site lives without is said aloud and is no failure: a scheduler that is down, a worker that
-somebody stopped, one of two webs.
+somebody stopped, one of two webs, a ledger in trouble.
 """
 
 import argparse
 import http.client
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from whalefall.cli import ledger, requests
 from whalefall.cli.control import run_dir
 from whalefall.cli.outcome import told
 from whalefall.control.client import ask
 from whalefall.control.protocol import Request
 from whalefall.errors import ControlError
+from whalefall.planner.world import look
 
 ANSWER_WITHIN_S = 3.0
+READY = "/api/v1/health/ready"
+_SAID_MAX = 65_536  # bytes of its answer
 WELL = ("ready", "finished")
 CAUSES = ("failed", "stopped")  # named before what only waits for them
 
@@ -41,6 +46,7 @@ def health(arguments: argparse.Namespace) -> int:
             raise ControlError("whalefall is stopping" if answer["supervisor"]["state"] == "stopping" else ill)
         if planned["url"]:
             _ask_site(planned["url"])
+            degraded = outcome.more["degraded"] = degraded or _trouble(planned["url"], arguments)
         outcome.say(f"degraded: {degraded}" if degraded else "ok")
     return 0
 
@@ -89,9 +95,8 @@ def _planned(where: Path) -> dict[str, Any]:
 
 
 def _ask_site(url: str) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback, whatever http_proxy says
     try:
-        with opener.open(url, timeout=ANSWER_WITHIN_S) as answer:
+        with _opener().open(url, timeout=ANSWER_WITHIN_S) as answer:
             answer.read(1)
     except urllib.error.HTTPError as error:
         error.close()
@@ -99,6 +104,37 @@ def _ask_site(url: str) -> None:
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise ControlError(f"{url} does not answer ({reason})") from None
+
+
+def _trouble(url: str, arguments: argparse.Namespace) -> str:
+    """What the site says of its ledger, "" for nothing. An application without our pages cannot: then we look."""
+    ready = urllib.parse.urljoin(url, READY)
+    try:
+        with _opener().open(ready, timeout=ANSWER_WITHIN_S) as answer:
+            said = answer.read(_SAID_MAX)
+    except urllib.error.HTTPError as error:
+        with error:
+            said = error.read(_SAID_MAX)
+    except (OSError, http.client.HTTPException) as error:
+        return f"{ready} does not answer ({getattr(error, 'reason', error)})"
+    found = _envelope(said)
+    if found is not None:
+        return "" if found["success"] else str(found["message"])
+    view = look(requests.of(arguments))
+    return ledger.trouble(view.settings, view.data_dir)
+
+
+def _envelope(said: bytes) -> dict[str, Any] | None:
+    """None if it is not our API that has answered."""
+    try:
+        found = json.loads(said)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and {"success", "message"} <= found.keys() else None
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback, whatever http_proxy says
 
 
 COMMANDS = {"health": health}

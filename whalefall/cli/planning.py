@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 
-from whalefall.cli import requests
+from whalefall.cli import ledger, requests
 from whalefall.cli.outcome import told
 from whalefall.plan import plan_to_json
 from whalefall.planner import doctor, explain, machine
@@ -53,6 +53,8 @@ def check(arguments: argparse.Namespace) -> int:
 def _warnings(built: Built) -> Iterator[str]:
     yield from doctor.advice(built.world)
     yield from machine.advice(built.world)
+    if sentence := ledger.trouble(built.world.settings, built.world.data_dir):
+        yield f"the site would start, and no job would run: {sentence}"
 
 
 COMMANDS = {"plan": plan, "check": check}

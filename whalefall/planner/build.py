@@ -48,7 +48,8 @@ def build(request: Request, *, dry: bool = False) -> Built:
     graces = _graces(world, after)
     if not dry:
         directories.make_run_dir(world.run_dir, max((role.name for role in world.roles), key=len))
-        directories.make_data_dir(world.data_dir)
+        if not directories.is_left_read_only(world.data_dir, world.settings.secret_key):
+            directories.make_data_dir(world.data_dir)
     secret = _secret(world, dry=dry)
     configuration = _nginx_configuration(world, layout, dry=dry)
     notes = _notes(world, after, graces)
@@ -198,6 +199,11 @@ def nginx_site(world: World, layout: Layout, front: Role) -> nginx.Site:
 
 def _notes(world: World, after: Mapping[str, Sequence[Dependency]], graces: Mapping[str, float]) -> list[str]:
     notes = []
+    if directories.is_left_read_only(world.data_dir, world.settings.secret_key):
+        notes.append(
+            f"DATA_DIR: {world.data_dir} cannot be written: the site serves, but no crash report is kept, and no job "
+            "runs if the ledger is there. Make it writable."
+        )
     if world.direct and world.front:
         why = f"no program '{world.settings.nginx_binary}'" if world.settings.nginx_binary else "NGINX_BINARY is empty"
         if world.running("nginx") is None:

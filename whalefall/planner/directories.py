@@ -61,6 +61,18 @@ def make_data_dir(path: Path) -> None:
         raise ConfigError(f"DATA_DIR: {path} cannot be written. Set DATA_DIR to a directory that can.")
 
 
+def is_left_read_only(data_dir: Path, secret_key: str) -> bool:
+    """DATA_DIR was good at an earlier start and cannot be written now, as on a disk that has gone read-only.
+
+    No reason not to serve: nothing that a start needs would be written. `secret_key` is the given one, or "".
+    """
+    return (
+        data_dir.is_dir()
+        and not os.access(data_dir, os.W_OK | os.X_OK)
+        and bool(secret_key or stored_secret_key(data_dir))
+    )
+
+
 def secret_key(data_dir: Path) -> str:
     """The secret in DATA_DIR, generated at the first start: once for all processes, and kept."""
     path = data_dir / "secret_key"

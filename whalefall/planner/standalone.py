@@ -83,7 +83,8 @@ def nginx(request: Request) -> Standalone:
 def _environment(view: View) -> dict[str, str]:
     """`.env` under the real environment, and what every process of ours shares."""
     directories.make_run_dir(view.run_dir)
-    directories.make_data_dir(view.data_dir)
+    if not directories.is_left_read_only(view.data_dir, view.settings.secret_key):
+        directories.make_data_dir(view.data_dir)
     kept = {name: view.request.environ[name] for name in _KEPT if name in view.request.environ}
     secret = view.settings.secret_key or directories.secret_key(view.data_dir)
     shared = {

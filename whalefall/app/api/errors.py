@@ -5,13 +5,15 @@ import logging
 from typing import Any
 
 from flask import Blueprint, Flask, Response, g, jsonify
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from whalefall.app.api.envelope import Failure, failed
 from whalefall.app.retelling import retold
 from whalefall.errors import ConfigError, UsageError, WhalefallError
 from whalefall.scheduler import errors as scheduling
+from whalefall.scheduler.ledger.troubles import sentence_of
 
 log = logging.getLogger(__name__)
 
@@ -82,15 +84,17 @@ def respond_to_whalefall_error(error: WhalefallError) -> Response:
     """Flask error handler for what the rooms below raise; the sentence is theirs."""
     for kind, status, code in _KINDS:
         if isinstance(error, kind):
-            return _response(Failure(status, code, str(error)), {})
+            return _response(Failure(status, code, str(error)), {"Retry-After": "5"} if status == 503 else {})
     log.exception("unexpected %s", type(error).__name__)
     return _response(Failure(500, *_SENTENCES[500]), {})
 
 
-def respond_to_database_error(error: DBAPIError) -> Response:
-    """Flask error handler for a database that refuses: away, locked, read-only. The details stay in the log."""
-    log.error("the database refused: %s", error.orig)
-    sentence = "The database does not answer right now, so nothing was changed. Try again in a few seconds."
+def respond_to_database_error(error: SQLAlchemyError) -> Response:
+    """Flask error handler for a database that refuses: away, locked, read-only, full. The rest stays in the log."""
+    log.error("the database refused: %s", getattr(error, "orig", error))
+    sentence = sentence_of(error) or (
+        "The database does not answer right now, so nothing was changed. Try again in a few seconds."
+    )
     return _response(Failure(503, "DATABASE_UNAVAILABLE", sentence), {"Retry-After": "5"})
 
 
@@ -99,7 +103,8 @@ def install_handlers(place: Flask | Blueprint) -> None:
     place.register_error_handler(Problem, respond_to_problem)
     place.register_error_handler(HTTPException, respond_to_http_error)
     place.register_error_handler(WhalefallError, respond_to_whalefall_error)
-    place.register_error_handler(DBAPIError, respond_to_database_error)
+    for kind in (DBAPIError, PoolTimeout):
+        place.register_error_handler(kind, respond_to_database_error)
 
 
 def _validation_failure(messages: Any) -> Failure:

@@ -1,17 +1,18 @@
 """/api/v1/health: is this process alive, can it serve, is everything well. Only the detailed answer wants a login.
 
 `basic`, `ping` and `live` never ask the database: a probe must not restart a process because a database is away.
-`ready` and the detailed answer do. `ready` is also where a stop shows first: with DRAIN_DELAY the site still serves
-while load balancers take it out. An unhealthy scheduler makes the detailed answer a 503 in every process (the web
-workers are the scheduler's watchman), but `ready` only in the scheduler's own: a site without a scheduler still serves.
+`ready` and the detailed answer do, and say in a sentence what is wrong with it and how to mend it; one that can be read
+and not written (a standby, a full disk) is not ready either. `ready` is also where a stop shows first: with DRAIN_DELAY
+the site still serves while load balancers take it out. An unhealthy scheduler makes the detailed answer a 503 in every
+process (the web workers are the scheduler's watchman), but `ready` only in the scheduler's own: a site without a
+scheduler still serves. What the watchman has seen stands beside it, as `alarms`.
 """
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from whalefall import __version__, scheduler
 from whalefall.app import processes
@@ -19,10 +20,10 @@ from whalefall.app.api.blueprint import ApiBlueprint
 from whalefall.app.api.envelope import ok
 from whalefall.app.api.errors import Problem
 from whalefall.app.api.schemas import BasicHealth, DetailedHealth, Word
+from whalefall.app.retelling import retold
 from whalefall.app.roles import Role
 from whalefall.app.state import app_state
-from whalefall.app.store.engine import engine
-from whalefall.errors import WhalefallError
+from whalefall.scheduler.errors import LedgerUnavailable
 
 blueprint = ApiBlueprint("health", "/health", "Is it alive, can it serve, is everything well")
 
@@ -74,6 +75,7 @@ def _detailed() -> dict[str, Any]:
         "role": "scheduler" if _runs_scheduler() else "web",
         "database": "connected" if components["database"]["healthy"] else "error",
         "components": components,
+        "alarms": alarms(),
     }
     _raise_unless_healthy(components, data)
     return ok(data, "Everything is well.")
@@ -102,12 +104,11 @@ def supervisor_health() -> dict[str, Any]:
 
 
 def database_health() -> dict[str, Any]:
-    """Whether the database answers a question."""
+    """Whether the database takes what is written."""
     try:
-        with engine().connect() as connection:
-            connection.execute(text("SELECT 1"))
-    except (SQLAlchemyError, WhalefallError) as error:
-        return {"healthy": False, "status": "error", "reason": f"the database does not answer ({type(error).__name__})"}
+        scheduler.of(current_app).ledger.refuse_unwritable()
+    except LedgerUnavailable as error:
+        return {"healthy": False, "status": "error", "reason": str(error)}
     return {"healthy": True, "status": "connected"}
 
 
@@ -115,8 +116,22 @@ def scheduler_health() -> dict[str, Any]:
     """What the ledger says about the scheduler, from whichever process asks."""
     try:
         found = scheduler.of(current_app).admin.health()
-    except (SQLAlchemyError, WhalefallError) as error:
-        return {"healthy": False, "status": "unknown", "reason": f"the ledger does not answer ({type(error).__name__})"}
+    except LedgerUnavailable as error:
+        return {"healthy": False, "status": "unknown", "reason": str(error)}
     if found.healthy:
         return {"healthy": True, "status": "running", "reason": found.reason}
     return {"healthy": False, "status": "unhealthy", "reason": found.reason}
+
+
+def alarms() -> list[dict[str, Any]]:
+    """What the watchman sees: missed, overdue, failing, slower than usual, nobody who leads. It makes no 503 by itself:
+    one job that fails is no reason to take a site out of service.
+    """
+    try:
+        found = scheduler.of(current_app).admin.alarms()
+    except LedgerUnavailable:
+        return []  # the components say why
+    return [
+        asdict(alarm) | {"since": alarm.since.isoformat(timespec="milliseconds"), "text": retold(alarm.text)}
+        for alarm in found
+    ]

@@ -90,11 +90,25 @@ class Component(Schema):
     reason = fields.String()
 
 
+class Alarm(Schema):
+    kind = fields.String(
+        required=True,
+        metadata={"description": "no_leader, hung, clock, overdue, waiting, missed, failing, slow or broken"},
+    )
+    job_id = fields.String(required=True, metadata={"description": "Empty for what concerns the scheduler itself"})
+    since = fields.String(required=True, metadata={"format": "date-time"})
+    text = fields.String(required=True, metadata={"description": "What is wrong"})
+    run_id = fields.String(required=True, metadata={"description": "The run that shows it; empty for none"})
+
+
 class DetailedHealth(BasicHealth):
     uptime = fields.Float(required=True, metadata={"description": "Seconds since this process started"})
     role = fields.String(required=True, metadata={"description": "web or scheduler: the process that answered"})
     database = fields.String(required=True)
     components = fields.Dict(keys=fields.String(), values=fields.Nested(Component), required=True)
+    alarms = fields.Nested(
+        Alarm, many=True, required=True, metadata={"description": "What a person should know now of jobs and scheduler"}
+    )
 
 
 # --- jobs ---

@@ -18,7 +18,8 @@ from flask import (
     request,
     url_for,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from whalefall.app import access, headers
@@ -31,6 +32,7 @@ from whalefall.app.roles import needed_by
 from whalefall.app.state import app_state
 from whalefall.errors import WhalefallError
 from whalefall.scheduler.errors import JobNotFound, RunNotFound
+from whalefall.scheduler.ledger.troubles import sentence_of
 
 _PARTS = (assets, entrance, dashboard, scheduler, timeline, job, runs, accounts, notices)
 
@@ -43,7 +45,8 @@ def register(app: Flask) -> None:
     blueprint.register_error_handler(Problem, _show_problem)
     blueprint.register_error_handler(HTTPException, _show_http_error)
     blueprint.register_error_handler(WhalefallError, _show_whalefall_error)
-    blueprint.register_error_handler(DBAPIError, _show_database_error)
+    for kind in (DBAPIError, PoolTimeout):
+        blueprint.register_error_handler(kind, _show_database_error)
     for part in _PARTS:
         part.add_to(blueprint)
     with app.app_context():
@@ -100,9 +103,11 @@ def _show_whalefall_error(error: WhalefallError) -> Response:
     return _error_page(404 if isinstance(error, JobNotFound | RunNotFound) else 503, retold(str(error)))
 
 
-def _show_database_error(error: DBAPIError) -> Response:
-    current_app.logger.error("the database refused: %s", error.orig)
-    return _error_page(503, translate("The database does not answer right now. Try again in a few seconds."))
+def _show_database_error(error: SQLAlchemyError) -> Response:
+    current_app.logger.error("the database refused: %s", getattr(error, "orig", error))
+    told = sentence_of(error)
+    again = translate("The database does not answer right now. Try again in a few seconds.")
+    return _error_page(503, retold(told) if told else again)
 
 
 def _error_page(status: int, sentence: str) -> Response:
@@ -114,5 +119,5 @@ def _context() -> dict[str, Any]:
     """What templates have at hand; as little as can be when the database is what is broken."""
     try:
         return show.context()
-    except (DBAPIError, WhalefallError, Problem):
+    except (DBAPIError, PoolTimeout, WhalefallError, Problem):
         return show.bare_context()

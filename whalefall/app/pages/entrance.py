@@ -1,9 +1,9 @@
 """/login, /logout, /setup: the ways in and out."""
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from whalefall.app import access, login
+from whalefall.app import access, first_start, login
 from whalefall.app.api.errors import Problem
 from whalefall.app.api.trail import record
 from whalefall.app.language import translate
@@ -41,6 +41,7 @@ def show_login() -> ResponseReturnValue:
     wanted = local_path(request.args.get("next"))
     if access.identity().by == "session":
         return redirect(wanted)
+    first_start.catch_up(current_app._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001 - werkzeug's own way in
     return _login_form(wanted)
 
 

@@ -38,11 +38,14 @@ KEEPALIVE = {
 }
 
 
-def make_engine(database_url: str) -> Engine:
-    """Opens nothing yet. Raises ConfigError for a URL that names no database we know."""
+def make_engine(database_url: str, *, make_directory: bool = True) -> Engine:
+    """Opens nothing yet, but makes the directory of an SQLite file, unless told not to.
+
+    Raises ConfigError for a URL that names no database we know.
+    """
     url = _normalised(database_url)
     if url.get_backend_name() == "sqlite":
-        return _sqlite(url)
+        return _sqlite(url, make_directory=make_directory)
     engine = create_engine(
         url,
         pool_pre_ping=True,
@@ -103,8 +106,8 @@ def _normalised(database_url: str) -> URL:
     raise ConfigError(f"DATABASE_URL: the ledger lives in SQLite or PostgreSQL, not in {backend!r}.")
 
 
-def _sqlite(url: URL) -> Engine:
-    if name := _path(url):
+def _sqlite(url: URL, *, make_directory: bool) -> Engine:
+    if (name := _path(url)) and make_directory:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, pool_size=5, max_overflow=15

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from whalefall.scheduler.core.runs import RunState, Source
 from whalefall.scheduler.core.triggers import TriggerSpec
-from whalefall.scheduler.errors import JobConflict, JobNotFound, RunNotFound
+from whalefall.scheduler.errors import JobConflict, JobNotFound, LedgerUnavailable, RunNotFound
 from whalefall.scheduler.ledger import events, fires, history, jobs, leases, news, overview, runs, standbys
 from whalefall.scheduler.ledger.engine import compact, file_of, reading, writing
 from whalefall.scheduler.ledger.history import Retention, Wanted
@@ -61,21 +61,33 @@ class Ledger:
         self.engine = engine
         self._reached, self._told = reached, told
         self._migrated: tuple[int, ...] | None = None  # which file is; () for a server
+        self._failure: LedgerUnavailable | None = None  # of the last try that was in vain
         self._migrating = threading.Lock()
 
     def prepare(self) -> None:
         """Migrates, once per process; and again if another file is at the path: it may be an older backup."""
         if self._migrated is not None and self._migrated == file_of(self.engine):
             return
-        with self._migrating, sentences():
-            if self._migrated is None or self._migrated != file_of(self.engine):
+        failure = self._failure
+        with self._migrating:
+            if self._failure is not failure:
+                raise LedgerUnavailable(str(self._failure))  # tried in vain while we waited: not each for ten seconds
+            try:
+                self._migrate()
+            except LedgerUnavailable as error:
+                self._failure = error
+                raise
+
+    def _migrate(self) -> None:
+        if self._migrated is None or self._migrated != file_of(self.engine):
+            with sentences():
                 migrate(self.engine)
-                self._migrated = file_of(self.engine)
+            self._migrated = file_of(self.engine)
 
     def refuse_unwritable(self) -> None:
         """Raises LedgerUnavailable, with what is wrong and how to mend it, unless the ledger can be written now."""
+        refuse_unwritable(self.engine)  # first: it has less patience
         self.prepare()
-        refuse_unwritable(self.engine)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect, text
 
 from whalefall.scheduler.errors import LedgerUnavailable
-from whalefall.scheduler.ledger.engine import writing
+from whalefall.scheduler.ledger.engine import reading, writing
 
 VERSION_TABLE = "wf_alembic_version"  # the user's own Alembic has the usual name
 _MIGRATIONS = Path(__file__).with_name("migrations")
@@ -21,6 +21,9 @@ _log = logging.getLogger("whalefall.scheduler.ledger")
 
 def migrate(engine: Engine) -> None:
     """Upgrades to the newest schema. Raises LedgerUnavailable if the database is of a newer release."""
+    with reading(engine) as connection:  # a ledger that is up to date can be read although nobody can write it
+        if _present(connection) == newest():
+            return
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
             # Others may hold the lock for as long as their migration takes; that is not an error.

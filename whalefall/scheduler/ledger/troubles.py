@@ -26,17 +26,22 @@ _EXPLANATIONS = (
     ),
     (
         "readonly database",
-        "the SQLite file, its directory or its file system is not writable for this user; make it writable",
+        "the SQLite file, its directory or its disk is read-only for this user; make it writable",
     ),
     (GONE, "the SQLite file is gone; mount its disk, or restore it from a backup"),
     (
         "unable to open database file",
-        "the SQLite file cannot be opened; look at its path, its permissions and whether its disk is mounted writable",
+        "the SQLite file cannot be opened; look at its path and permissions, and whether its disk is there, full or "
+        "read-only",
     ),
     ("database or disk is full", "the disk is full; make space"),
     ("No space left on device", "the disk of the PostgreSQL server is full; make space there"),
-    ("disk I/O error", "the disk gave an error; look into the kernel's log"),
+    (
+        "disk I/O error",
+        "the disk is full or read-only, or it gave an error; make space, or look into the kernel's log and mend it",
+    ),
     ("not a database", "the file is no SQLite database, or it is damaged; restore it from a backup"),
+    ("no such table", "a table of ours is missing; restore the file from a backup"),
     ("disk image is malformed", "the SQLite file is damaged; restore it from a backup"),
     (
         "read-only transaction",
