@@ -57,19 +57,17 @@ def post_worker_init(worker):
     _gunicorn.tell_stacks_when_asked()
     _gunicorn.send_whole_responses()
 
-    if _settings.notifies:
-        from whalefall.app.notify.worker import start_worker  # noqa: PLC0415 - only where somebody is to be told
+    from whalefall.app.notify.worker import start_worker  # noqa: PLC0415 - the master needs none of it
 
-        start_worker(application)
+    start_worker(application)
 
 
 def worker_exit(server, worker):
     """What is being sent is sent, so that nobody sends it again."""
     _churn.leaves(worker)
-    if _settings.notifies:
-        from whalefall.app.notify.worker import stop_worker  # noqa: PLC0415 - it is imported already
+    from whalefall.app.notify.worker import stop_worker  # noqa: PLC0415 - it is imported already
 
-        stop_worker()
+    stop_worker()
 
 
 def child_exit(server, worker):

@@ -61,10 +61,10 @@ def post_worker_init(worker):
         worker.whalefall_scheduler = True
         # At once, not when the last request is answered: that may take all the time, and runs need it, too.
         _gunicorn.when_told_to_stop(lambda: _stop_scheduler(worker))
-    if _settings.notifies:
-        from whalefall.app.notify.worker import start_worker as start_notices  # noqa: PLC0415 - only where it is wanted
 
-        start_notices(application)
+    from whalefall.app.notify.worker import start_worker as start_notices  # noqa: PLC0415 - as above
+
+    start_notices(application)
 
 
 def worker_exit(server, worker):
@@ -72,10 +72,9 @@ def worker_exit(server, worker):
     _churn.leaves(worker)
     if getattr(worker, "whalefall_scheduler", False):
         _stop_scheduler(worker)
-    if _settings.notifies:
-        from whalefall.app.notify.worker import stop_worker as stop_notices  # noqa: PLC0415 - it is imported already
+    from whalefall.app.notify.worker import stop_worker as stop_notices  # noqa: PLC0415 - it is imported already
 
-        stop_notices()
+    stop_notices()
 
 
 def _stop_scheduler(worker):

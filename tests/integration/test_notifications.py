@@ -143,12 +143,22 @@ def test_a_killed_scheduler_that_cannot_come_back_is_told_by_the_web_workers(tmp
         assert site.stop() == 0
 
 
-def test_without_a_receiver_nothing_of_it_runs(tmp_path: Path) -> None:
-    with Deployment(tmp_path, NGINX_BINARY="") as site:
+def test_without_a_receiver_the_log_tells_it_once(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(APPLICATION)
+    (tmp_path / "broken").touch()
+    with Deployment(tmp_path, "shop:app", NGINX_BINARY="") as site:
         site.until_ready()
+        failed = "WARNING whalefall.notify: failed: import_orders: Its run ended as failed: ValueError: no orders today"
+        wait_until(lambda: failed in site.output(), "the log tells of the failure", _SOON_S, site.story)
+        (tmp_path / "broken").unlink()
+        recovered = "INFO whalefall.notify: recovered: import_orders: Its newest run has succeeded."
+        wait_until(lambda: recovered in site.output(), "the log tells that it is over", _SOON_S, site.story)
         names = {name for process in site.tree() for name in thread_names(process.pid)}
-        assert "wf-scheduler" in names
-        assert not names & {"wf-watch", "wf-webhook", "wf-mail"}
+        assert site.stop() == 0
+    assert "wf-watch" in names
+    assert not names & {"wf-webhook", "wf-mail"}, "nobody is to be sent anything"
+    assert site.output().count(" failed: import_orders") == 1
+    assert "failed: quiet" not in site.output()
 
 
 @pytest.mark.parametrize(

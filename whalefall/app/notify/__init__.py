@@ -7,6 +7,6 @@
 
 What is to be told is a row in the outbox (`store/notices.py`) before anybody sends it: several workers and replicas
 claim rows by compare-and-set, so a notice is sent by one of them. Only a process that dies between sending and
-writing it down leaves one that is sent again, with the same id. No request and no job waits for any of this. Without
-a receiver in the settings nothing of it is loaded.
+writing it down leaves one that is sent again, with the same id. No request and no job waits for any of this. The log
+tells the same, also without a receiver in the settings.
 """

@@ -4,19 +4,21 @@ import socket
 from urllib.parse import urlsplit
 
 from whalefall.app.notify.incidents import Rules
-from whalefall.app.notify.mail import Mail
 from whalefall.app.notify.message import Site
 from whalefall.app.notify.sending import Channel
-from whalefall.app.notify.webhook import Webhook
 from whalefall.settings import Settings, mail_addresses
 
 
 def channels_of(settings: Settings) -> list[Channel]:
-    """The configured ones; [] when nobody is to be told."""
+    """The configured ones; [] when nobody is to be told. Each is loaded where it is wanted: TLS and mail are heavy."""
     found: list[Channel] = []
     if settings.notify_webhook_url:
+        from whalefall.app.notify.webhook import Webhook  # noqa: PLC0415 - see above
+
         found.append(Webhook(settings.notify_webhook_url, tuple(settings.notify_webhook_secret.split())))
     if settings.smtp_url:
+        from whalefall.app.notify.mail import Mail  # noqa: PLC0415 - see above
+
         found.append(Mail(settings.smtp_url, settings.notify_mail_from, mail_addresses(settings.notify_mail_to)))
     return found
 

@@ -20,7 +20,7 @@ _started: list[Crew] = []
 def start_worker(wsgi_app: Any, pace: Pace | None = None) -> int:
     """Starts the crew of each ledger that the Flask apps in `wsgi_app` have. Answers how many were started."""
     states = {state.database_url: state for app in flask_apps(wsgi_app) if (state := app.extensions.get(KEY))}
-    crews = [crew for state in states.values() if (crew := crew_of(state, pace or Pace()))]
+    crews = [crew_of(state, pace or Pace()) for state in states.values()]
     for crew in crews:
         crew.start()
     _started.extend(crews)
@@ -33,12 +33,10 @@ def stop_worker(wait_s: float = _WAIT_S) -> None:
         _started.pop().stop(wait_s)
 
 
-def crew_of(state: SchedulerState, pace: Pace) -> Crew | None:
-    """Not started yet; None when the settings name nobody to tell."""
+def crew_of(state: SchedulerState, pace: Pace) -> Crew:
+    """Not started yet. Without a receiver in the settings it tells the log alone."""
     settings = state.settings
     channels = channels_of(settings)
-    if not channels:
-        return None
     holder = holders.name()
     has_pages = "whalefall" in state.app.extensions
     duty = Duty(state.ledger, channels, site_of(settings, has_pages=has_pages), holder, _observer(state), pace)
