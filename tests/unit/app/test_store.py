@@ -82,6 +82,7 @@ def test_what_pages_ask_of_many_runs_follows_an_index(app) -> None:
     with reading(engine_) as connection:
         overview.last_results(connection, ["greet"], 20)
         overview.counts_since(connection, now)
+        overview.counts_since(connection, now, now - timedelta(hours=1), now)
         overview.running_ids(connection, 50)
         overview.soonest_ids(connection, now, 200)
         overview.troubled_ids(connection, now, now, 20)

@@ -15,6 +15,7 @@ from whalefall.app.pages.show import last_words
 from whalefall.app.remembering import Remembered
 from whalefall.app.roles import Role, needs
 from whalefall.app.store.engine import engine, looking
+from whalefall.app.today import Today
 from whalefall.scheduler import JobAdmin, JobView, RunView
 from whalefall.scheduler.core.runs import UNHAPPY
 from whalefall.scheduler.ledger import overview
@@ -137,17 +138,19 @@ def _said(attention: Sequence[Attention]) -> dict[str, str]:
 
 
 _counts: Remembered[Counter[str]] = Remembered()
+_today_so_far = Today()
 
 
 def _today(now: datetime) -> Counter[str]:
-    """Since midnight, UTC: has to look at every run of the day, which may be a million."""
+    """Since midnight, UTC."""
+    database = str(engine().url)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
 
-    def count() -> Counter[str]:
+    def count(made_from: datetime, made_before: datetime | None) -> Counter[str]:
         with looking() as connection:
-            return overview.counts_since(connection, midnight)
+            return overview.counts_since(connection, midnight, made_from, made_before)
 
-    return _counts.get((str(engine().url), midnight), count)
+    return _counts.get((database, midnight), lambda: _today_so_far.counts(database, now, count))
 
 
 def rows_of(job_ids: Sequence[str]) -> list[JobRow]:

@@ -17,7 +17,7 @@ from whalefall.scheduler.ledger.dialects import chunks
 from whalefall.scheduler.ledger.schema import job, run
 
 _TAIL = 300  # characters of a traceback that say what it was
-_SKEW = timedelta(minutes=5)  # a run id has the clock of whoever fired it; its instant is never after that
+SKEW = timedelta(minutes=5)  # a run id has the clock of whoever fired it; its instant is never after that
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +52,19 @@ def last_results(connection: Connection, job_ids: Sequence[str], count: int) -> 
     return found
 
 
-def counts_since(connection: Connection, moment: datetime) -> Counter[str]:
+def counts_since(
+    connection: Connection, moment: datetime, made_from: datetime | None = None, made_before: datetime | None = None
+) -> Counter[str]:
     """Instants since `moment` by what became of them: succeeded, failed, missed, skipped.
 
-    Run ids grow with time, so the primary key finds them; a row that stands for many skipped instants counts them all.
+    Run ids grow with time, so the primary key finds them, also those alone that were made within a while. A row that
+    stands for many skipped instants counts them all.
     """
     columns = run.c
-    query = (
-        select(columns.state, func.sum(columns.span_count))
-        .where(columns.run_id >= _first_id(moment - _SKEW), columns.scheduled_at >= moment)
-        .group_by(columns.state)
-    )
+    wanted = [columns.run_id >= _first_id(made_from or moment - SKEW), columns.scheduled_at >= moment]
+    if made_before is not None:
+        wanted.append(columns.run_id < _first_id(made_before))
+    query = select(columns.state, func.sum(columns.span_count)).where(*wanted).group_by(columns.state)
     counts: Counter[str] = Counter()
     for state, number in connection.execute(query):
         counts[_meaning(state)] += number
