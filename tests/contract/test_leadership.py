@@ -125,6 +125,18 @@ def test_redis_forgetting_its_lock_cannot_double(postgres_url: str, redis_server
         two._client.close()
 
 
+def test_a_leader_that_redis_has_forgotten_lets_go_although_nobody_else_leads(
+    postgres_url: str, redis_server: RedisServer
+) -> None:
+    with opened(postgres_url) as ledger, redis_client.Redis.from_url(redis_server.url) as client:
+        one = choose(redis_server.url, ledger, "one", TTL_S)
+        old = lead(one)
+        assert one.renew(old, 0.0)
+        client.flushall()
+        assert not one.renew(old, 0.0)
+        one._client.close()
+
+
 def test_redis_being_away_is_a_sentence(postgres_url: str, redis_server: RedisServer) -> None:
     with opened(postgres_url) as ledger:
         one = choose(redis_server.url, ledger, "one", TTL_S)

@@ -321,6 +321,33 @@ class TestClaims:
         )
         assert len(claim(ledger, tenure)) == 1
 
+    def test_workers_elsewhere_keep_to_the_slots_too(self, ledger: Ledger, tenure: Tenure) -> None:
+        """Told of three runs of one job at the same moment, as by a broker, they begin one."""
+        bring_in(ledger, declared("tidy", catch_up="all"))
+        rewind(ledger, "tidy", timedelta(minutes=3))
+        fire(ledger, tenure)
+        run_ids = [run.run_id for run in ledger.page(Wanted(job_id="tidy"))]
+        assert len(run_ids) == 3
+        got: list[ClaimedRun] = []
+        barrier = threading.Barrier(3)
+
+        def worker(run_id: str) -> None:
+            barrier.wait()
+            claimed = ledger.claim_one(run_id, f"worker of {run_id}", 30)
+            if claimed is not None:
+                got.append(claimed)
+
+        threads = [threading.Thread(target=worker, args=(run_id,)) for run_id in run_ids]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        [first] = got
+        [other, _] = [run_id for run_id in run_ids if run_id != first.run.run_id]
+        assert ledger.claim_one(other, "another", 30) is None
+        ledger.finish(first.run.claimed_by, [Ending(first.run.run_id, 1, RunState.SUCCEEDED)])
+        assert ledger.claim_one(other, "another", 30) is not None
+
     def test_an_ending_by_the_owner_counts(self, ledger: Ledger, tenure: Tenure) -> None:
         self.queued(ledger, tenure)
         [claimed] = claim(ledger, tenure)

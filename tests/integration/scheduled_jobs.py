@@ -62,6 +62,12 @@ def write_in_the_ledgers_transaction(fails: bool = False) -> None:
         raise ValueError("no")
 
 
+def write_in_the_ledgers_transaction_and_wait() -> None:
+    write_in_the_ledgers_transaction()
+    seen.append("written")
+    gate.wait(30)
+
+
 def append(path: str, pause_s: float = 0.0) -> None:
     """An outside record: one line per start, with the time that this process believes it to be."""
     run = current_run

@@ -107,6 +107,22 @@ class TestInCode:
         wait_until(lambda: len(heard) == 2, "both were heard of")
         assert {(code, job) for code, job, _ in heard} == {(EVENT_JOB_EXECUTED, "good"), (EVENT_JOB_ERROR, "bad")}
 
+    def test_a_listener_that_fails_is_logged_and_touches_no_run(
+        self, scheduler: APScheduler, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def deaf(event: Any) -> None:
+            raise OSError("not at home")
+
+        scheduler.add_listener(deaf, EVENT_JOB_EXECUTED)
+        scheduler.add_job("good", jobs.note, trigger="interval", hours=1)
+        scheduler.start()
+        wait_until(lambda: of(scheduler.app).runtime, "it has started")
+        admin = of(scheduler.app).admin
+        for _ in range(2):
+            run_id = scheduler.run_job("good")
+            wait_until(lambda run_id=run_id: admin.get_run(run_id).state == "succeeded", "it has ended well")
+            assert f"a listener of run {run_id} failed" in caplog.text
+
     def test_verbs_on_jobs(self, scheduler: APScheduler) -> None:
         job = scheduler.add_job("a", jobs.note, trigger="cron", hour=1, name="A")
         assert (job.id, job.name, job.func, job.func_ref) == ("a", "A", jobs.note, NAME)

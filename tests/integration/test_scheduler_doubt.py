@@ -43,6 +43,7 @@ def ticking() -> Scheduler:
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
     jobs.seen.clear()
+    jobs.gate.clear()
     yield
     jobs.gate.set()
 
@@ -125,3 +126,24 @@ def test_a_process_whose_run_is_somebody_elses_is_killed(
         wait_until(lambda: not psutil.pid_exists(pid), "its process is gone")
         view = state.admin.get_run(run_id)
         assert (view.state, view.claimed_by, view.attempt) == ("running", "another", 2), "untouched"
+
+
+def test_what_a_transactional_job_wrote_does_not_count_once_its_run_is_somebody_elses(postgres_url: str) -> None:
+    """Or the other, who does it too, would do it twice. (SQLite has one writer: there nobody can take it meanwhile.)"""
+    scheduler = Scheduler()
+    write = jobs.write_in_the_ledgers_transaction_and_wait
+    scheduler.task("cron", id="tx", month=1, day=1, transactional=True)(write)
+    app = make_app(postgres_url, scheduler)
+    with scheduling.of(app).engine.begin() as connection:
+        connection.execute(text("CREATE TABLE shop (run_id text)"))
+    with running(app) as state:
+        run_id = state.admin.run_now("tx", actor="ada")
+        wait_until(lambda: jobs.seen, "it has written, and has not committed")
+        taken_by_another(state, run_id)
+        jobs.gate.set()
+        assert state.runtime is not None
+        roster = state.runtime.roster
+        wait_until(lambda: not roster.run_ids(), "it has ended")
+        with state.engine.begin() as connection:
+            assert connection.execute(text("SELECT count(*) FROM shop")).scalar_one() == 0
+        assert state.admin.get_run(run_id).claimed_by == "another"

@@ -346,6 +346,22 @@ class TestStopping:
             assert "stopped and could not wait longer than 0 s" in stubborn.reason
             assert f"run {ids[0]} was cut off by the stop; it is lost now" in caplog.text
 
+    def test_the_next_start_reports_what_was_cut_off_and_the_one_after_it_does_not(
+        self, scheduler: Scheduler, database_url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        on(scheduler, jobs.wait, id="stubborn")
+        on(scheduler, jobs.note, id="note")
+        app = make_app(database_url, scheduler)
+        reports, cut_off = [], ""
+        for _ in range(3):
+            caplog.clear()
+            with caplog.at_level(logging.WARNING, "whalefall"), running(app, wait_s=0.1) as state:
+                ended(state, state.admin.run_now("note", actor="ada"))  # so it leads, and has looked at what was left
+                reports.append([r.getMessage() for r in caplog.records if "the last stop cut off" in r.getMessage()])
+                if not cut_off:
+                    cut_off = begun(state, "stubborn")
+        assert reports == [[], [f"the last stop cut off 1 runs: {cut_off} (lost)"], []]
+
     def test_what_was_claimed_and_never_began_goes_back_to_the_queue(
         self, scheduler: Scheduler, sqlite_url: str
     ) -> None:
@@ -592,6 +608,13 @@ class TestSetup:
             for thread in threads:
                 thread.join()
             assert not failures
+
+
+def begun(state: scheduling.SchedulerState, job_id: str) -> str:
+    """A run of the job that is running now."""
+    run_id = state.admin.run_now(job_id, actor="ada")
+    wait_until(lambda: state.admin.get_run(run_id).state == "running", f"{job_id} runs")
+    return run_id
 
 
 _left: ContextVar[str] = ContextVar("left", default="nothing")
