@@ -49,7 +49,8 @@ def _running() -> Any:
     )
 
 
-def _with_job(*more: Any) -> Any:
+def _with_job(*more: Any, gone_too: bool = False) -> Any:
+    """Runs with what is needed of their job; `gone_too`: also those whose job has no row any more."""
     return select(
         run,
         job.c.func_ref.label("job_func_ref"),
@@ -57,7 +58,7 @@ def _with_job(*more: Any) -> Any:
         cast(job.c.kwargs, Text).label("job_kwargs"),
         cast(job.c.policies, Text).label("job_policies"),
         *more,
-    ).select_from(run.join(job, job.c.job_id == run.c.job_id))
+    ).select_from(run.join(job, job.c.job_id == run.c.job_id, isouter=gone_too))
 
 
 def _startable_query(*conditions: Any) -> Any:
@@ -289,7 +290,9 @@ def return_unstarted(connection: Connection, holder: str, run_ids: Sequence[str]
 
 def hand_back(connection: Connection, holder: str, run_ids: Sequence[str], why: str) -> list[tuple[str, RunState]]:
     """At the end of a stop: runs that go on in a dying process end as their job's on_crash says."""
-    query = _with_job().where(run.c.run_id.in_(run_ids), run.c.claimed_by == holder, run.c.state == RunState.RUNNING)
+    query = _with_job(gone_too=True).where(
+        run.c.run_id.in_(run_ids), run.c.claimed_by == holder, run.c.state == RunState.RUNNING
+    )
     return [_after_crash(connection, row, why) for row in connection.execute(locked_run(query)).mappings()]
 
 
@@ -324,7 +327,7 @@ def sweep(connection: Connection, tenure: Tenure, is_dead: Callable[[str], bool]
     if dead:
         orphaned = (run.c.state == RunState.RUNNING, run.c.claimed_by.in_(dead), run.c.executor != "process")
         connection.execute(update(run).where(*orphaned).values(lease_until=clock_after(-1)))
-    query = _with_job().where(run.c.state == RunState.RUNNING, run.c.lease_until < clock()).limit(500)
+    query = _with_job(gone_too=True).where(run.c.state == RunState.RUNNING, run.c.lease_until < clock()).limit(500)
     swept = []
     for row in connection.execute(locked_run(query)).mappings().all():
         why = f"its runner {row['claimed_by']} stopped reporting"
@@ -456,8 +459,9 @@ def _keep_attempt(connection: Connection, holder: str, ending: Ending) -> None:
 
 
 def _after_crash(connection: Connection, row: Any, why: str) -> tuple[str, RunState]:
-    policies = policies_of(row["job_policies"])
-    again = reruns_after_crash(policies, attempt=row["attempt"]) and not row["cancel_requested"]
+    policies = row["job_policies"]  # None: the job was deleted meanwhile, so there is nothing to run again
+    wanted = policies is not None and reruns_after_crash(policies_of(policies), attempt=row["attempt"])
+    again = wanted and not row["cancel_requested"]
     ending = Ending(
         run_id=row["run_id"],
         attempt=row["attempt"],
