@@ -99,7 +99,7 @@ def revoke_token(_nothing: dict[str, Any], token_id: int) -> dict[str, Any]:
     token = tokens.revoke(engine(), token_id) if token_id < 2**62 else None
     if token is None:
         raise Problem(404, "RESOURCE_NOT_FOUND", f"There is no token {token_id}.")
-    record("token.revoke", token.name, after={"id": token.id})
+    record("token.revoke", token.name, before={"id": token.id, "role": token.role})
     return ok(asdict(token), f"The token '{token.name}' works no more.")
 
 

@@ -136,8 +136,9 @@ def pause_job(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
         until = datetime.now(UTC) + timedelta(minutes=wanted["minutes"])
     if until is not None and until <= datetime.now(UTC):
         raise Problem(400, "VALIDATION_ERROR", "until: the end of the pause is in the past.")
+    before = admin().get_job(job_id)
     job = admin().pause(job_id, actor=access.actor(), reason=wanted["reason"], until=until)
-    record("job.pause", job_id, after={"reason": wanted["reason"], "until": until})
+    record("job.pause", job_id, before=represent.pause(before), after=represent.pause(job))
     return ok(represent.job_detail(job), f"'{job_id}' is paused.")
 
 
@@ -146,8 +147,9 @@ def pause_job(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
 )
 def resume_job(_nothing: dict[str, Any], job_id: str) -> dict[str, Any]:
     """Lets the job fire again."""
+    before = admin().get_job(job_id)
     job = admin().resume(job_id, actor=access.actor())
-    record("job.resume", job_id)
+    record("job.resume", job_id, before=represent.pause(before), after=represent.pause(job))
     return ok(represent.job_detail(job), f"'{job_id}' fires again.")
 
 

@@ -55,6 +55,11 @@ def trigger(view: JobView) -> dict[str, Any]:
     return {"trigger": trigger_text(view), "source": view.source}
 
 
+def pause(view: JobView) -> dict[str, Any]:
+    """What the audit trail keeps of a pause and of its end."""
+    return {"state": view.state, "until": view.paused_until, "reason": view.pause_reason}
+
+
 def run(view: RunView) -> dict[str, Any]:
     """A run in the list."""
     names = (

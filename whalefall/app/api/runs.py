@@ -32,9 +32,12 @@ def get_run(run_id: str) -> dict[str, Any]:
 )
 def cancel_run(_nothing: dict[str, Any], run_id: str) -> dict[str, Any]:
     """Asks the run to stop, or takes it out of the queue."""
+    before = admin().get_run(run_id)
     admin().cancel_run(run_id, actor=access.actor())
-    record("run.cancel", run_id)
-    return ok(represent.run_detail(admin().get_run(run_id)), "The run was asked to stop.")
+    after = admin().get_run(run_id)
+    told = {"job_id": before.job_id, "state": before.state}
+    record("run.cancel", run_id, before=told, after={"state": after.state, "asked_to_stop": after.cancel_requested})
+    return ok(represent.run_detail(after), "The run was asked to stop.")
 
 
 @blueprint.operation(
