@@ -8,6 +8,7 @@ import os
 
 from whalefall.planner import churn as _churning
 from whalefall.planner import gunicorn as _gunicorn
+from whalefall.planner import held as _held
 from whalefall.settings import Settings
 
 _settings = Settings.load()
@@ -56,6 +57,8 @@ def post_worker_init(worker):
     worker.wsgi = _gunicorn.answering_ready(application)
     _gunicorn.tell_stacks_when_asked()
     _gunicorn.send_whole_responses()
+    if _behind_nginx:
+        _held.leave_when_all_are_lost(worker, _settings.request_timeout_s)
 
     from whalefall.app.notify.worker import start_worker  # noqa: PLC0415 - the master needs none of it
 

@@ -80,6 +80,29 @@ def test_when_all_threads_of_all_workers_hang_the_service_is_replaced_and_the_re
     assert "this_view_waits_for_ever" in report, report
 
 
+def test_a_worker_whose_threads_have_all_lost_their_clients_is_replaced_and_its_brother_serves_on(
+    tmp_path: Path,
+) -> None:
+    """No probe can see it: the brother answers. At the end of REQUEST_TIMEOUT Nginx has given up on what hangs."""
+    (tmp_path / "hung.py").write_text(APP)
+    with contextlib.ExitStack() as held:
+        running = held.enter_context(Deployment(tmp_path, "hung:app", WEB_THREADS="2", REQUEST_TIMEOUT="25"))
+        running.until_ready()
+        master = psutil.Process(running.master("web"))
+        before = set(master.children())
+        load = held.enter_context(Load(running.port, ("/fine",), clients=2, timeout_s=10))
+        for _ in range(3):  # both threads of one, one of the other
+            held.enter_context(contextlib.closing(hang(running)))
+        left = lambda: len(set(master.children()) & before) == 1  # noqa: E731 - a name for the wait
+        wait_until(left, "the one that nobody waits for has left", 60, running.output)
+        wait_until(lambda: len(master.children()) == 2, "it is replaced", 30, running.output)
+        assert master.pid == running.master("web")
+        said = running.output()
+        assert "all 2 threads are held by requests that have lasted longer than REQUEST_TIMEOUT (25 s)" in said
+        assert "this_view_waits_for_ever" in said
+    assert not load.failures, load.failures
+
+
 @pytest.mark.parametrize("service", ["web", "scheduler", "nginx"])
 def test_a_stopped_master_is_continued(deployment: Deployment, service: str) -> None:
     pid = deployment.master(service)
