@@ -93,6 +93,8 @@ def test_fires_skips_retries_and_transactions(database_url: str) -> None:
     assert found["often", "succeeded"] >= 1
     assert found["often", "skipped_late"] >= MINUTES - 1
     assert found["late", "skipped_late"] >= MINUTES
+    missed = sum((Counter({e.job_id: e.count}) for e in told if isinstance(e, Recorded) and e.is_miss), Counter())
+    assert missed == {"late": found["late", "skipped_late"]}, "where a newer one ran, nothing is amiss"
     assert found["stubborn", "failed"] == 1
     assert found["tx", "succeeded"] == 1
     assert found["broken-tx", "failed"] == 1

@@ -21,7 +21,7 @@ from whalefall.scheduler.ledger.news import Ended, News, Recorded
 JOBS_MAX = 1_000  # that have series of their own; Prometheus holds some thirty for each
 OTHERS = "(other)"
 # Shown as 0 until the first comes: Prometheus sees no increase in a series that begins with 1.
-SHOWN_STATES = (RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT, RunState.LOST, RunState.SKIPPED_LATE)
+SHOWN_STATES = (RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT, RunState.LOST)
 _SUM = "sum"
 
 
@@ -82,6 +82,7 @@ LATENCY = Family(
 NOTICES = Family("whalefall_notices", "Notices by channel and outcome", ("channel", "outcome"))
 EXPECTED = Family("whalefall_job_expected", "Instants that came due, and runs by hand that have ended", ("job",))
 RUNS = Family("whalefall_job_runs", "What became of them: one of the final states of a run", ("job", "state"))
+MISSED = Family("whalefall_job_missed", "Instants too late to run, in whose place nothing newer ran", ("job",))
 LATENESS = Family(
     "whalefall_job_lateness_seconds",
     "From the nominal instant to the start of the first attempt, told when that ended",
@@ -94,7 +95,7 @@ DURATION = Family(
     ("job",),
     (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0),
 )
-FAMILIES = (REQUESTS, LATENCY, NOTICES, EXPECTED, RUNS, LATENESS, DURATION)
+FAMILIES = (REQUESTS, LATENCY, NOTICES, EXPECTED, RUNS, MISSED, LATENESS, DURATION)
 
 
 class Counts:
@@ -122,6 +123,8 @@ class Counts:
                     amounts[EXPECTED.counted(label)] += count
                     if state in FINAL:
                         amounts[RUNS.counted(label, state)] += count
+                    if each.is_miss:
+                        amounts[MISSED.counted(label)] += count
                 case Ended(_, state, source, late_s, took_s):
                     if state in FINAL:
                         amounts[RUNS.counted(label, state)] += 1
@@ -139,7 +142,8 @@ class Counts:
         for key, value in totals.items():
             by_name[key[0]][key] = value
         for label in _labels_for(job_ids, _jobs_in(totals)):
-            by_name[EXPECTED.name].setdefault(EXPECTED.counted(label), 0)
+            for family in (EXPECTED, MISSED):
+                by_name[family.name].setdefault(family.counted(label), 0)
             for state in SHOWN_STATES:
                 by_name[RUNS.name].setdefault(RUNS.counted(label, state), 0)
         return (family.shown(by_name[family.name]) for family in FAMILIES)

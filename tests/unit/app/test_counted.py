@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from whalefall.app import counted
 from whalefall.app.counted import Counts
 from whalefall.app.tally import Tally
+from whalefall.scheduler.core.fires import NEWER_RAN
 from whalefall.scheduler.core.runs import RunState, Source
 from whalefall.scheduler.ledger.news import Ended, News, Recorded
 
@@ -62,7 +63,8 @@ def test_runs_skips_and_attempts_in_between() -> None:
     counts.runs(
         [
             Recorded("report", RunState.QUEUED, 1),
-            Recorded("report", RunState.SKIPPED_LATE, 40),  # one row that stands for many
+            Recorded("report", RunState.SKIPPED_LATE, 30, "late by 70.0 s"),  # one row that stands for many
+            Recorded("report", RunState.SKIPPED_LATE, 10, NEWER_RAN),
             Ended("report", RunState.QUEUED, Source.SCHEDULE, 0.2, None),  # to be tried again
             Ended("report", RunState.FAILED, Source.SCHEDULE, None, 5.0),
         ]
@@ -71,6 +73,7 @@ def test_runs_skips_and_attempts_in_between() -> None:
     assert found["whalefall_job_expected_total", "report"] == 41
     runs = {key[2]: value for key, value in found.items() if key[0] == "whalefall_job_runs_total"}
     assert {state: value for state, value in runs.items() if value} == {"skipped_late": 40, "failed": 1}
+    assert found["whalefall_job_missed_total", "report"] == 30, "a newer one that ran instead leaves nothing amiss"
     assert found["whalefall_job_lateness_seconds_count", "report"] == 1
     assert found["whalefall_job_duration_seconds_sum", "report"] == 5
 
@@ -89,7 +92,7 @@ def test_a_job_that_never_failed_shows_a_zero_so_that_the_first_failure_is_an_in
     found = shown(Counts(Tally(None)), "report")
     zeros = {key[1:] for key, value in found.items() if key[0] == "whalefall_job_runs_total" and value == 0}
     assert zeros == {("report", str(state)) for state in counted.SHOWN_STATES}
-    assert found["whalefall_job_expected_total", "report"] == 0
+    assert found["whalefall_job_expected_total", "report"] == found["whalefall_job_missed_total", "report"] == 0
 
 
 def test_beyond_a_thousand_jobs_the_rest_is_one_series_also_for_the_next_process(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ _COUNTERS = {  # the format adds _total
     "whalefall_http_requests",
     "whalefall_instance_restarts",
     "whalefall_job_expected",
+    "whalefall_job_missed",
     "whalefall_job_runs",
     "whalefall_notices",
 }

@@ -95,9 +95,8 @@ def record(connection: Connection, tenure: Tenure, now: datetime | None, limit: 
     usual = {**_usual(now), "fired_by": tenure.holder, "fired_term": tenure.term}
     rows = NewRuns(usual, [row for record, plan in plans for row in _rows(record, plan, now)])
     insert_runs(connection, rows)
-    news.note(
-        connection, (news.Recorded(record.job_id, p.state, p.span_count) for record, plan in plans for p in plan.rows)
-    )
+    planned = ((record.job_id, row) for record, plan in plans for row in plan.rows)
+    news.note(connection, (news.Recorded(job_id, row.state, row.span_count, row.reason) for job_id, row in planned))
     reached("fire.inserted")
     move_cursors(connection, [(record.job_id, record.next_fire_at, plan.next_fire_at) for record, plan in plans])
     _end_pauses(connection, [record for record, plan in plans if plan.pause_ended])

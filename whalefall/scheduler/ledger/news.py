@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from whalefall.scheduler.core.fires import NEWER_RAN
 from whalefall.scheduler.core.runs import FINAL, RunState
 
 _KEY = "whalefall_news"
@@ -23,6 +24,12 @@ class Recorded:
     job_id: str
     state: RunState
     count: int
+    reason: str = ""
+
+    @property
+    def is_miss(self) -> bool:
+        """Too late to run, and nothing newer ran in its place."""
+        return self.state is RunState.SKIPPED_LATE and self.reason != NEWER_RAN
 
 
 @dataclass(frozen=True, slots=True)
