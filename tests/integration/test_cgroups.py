@@ -211,3 +211,12 @@ def test_a_birth_in_a_group_that_cannot_be_is_an_ordinary_one(tmp_path: Path) ->
         os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     os.close(nowhere)
+
+
+def test_who_is_of_another_pid_namespace_is_nobody_whom_we_could_kill(tmp_path: Path) -> None:
+    """The kernel shows them as 0 (cgroups(7)), and kill(2) would take that for our own group."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "cgroup.procs").write_text("0\n12\n0\n")
+    (tmp_path / "below" / "cgroup.procs").write_text("0\n13\n")
+    assert groups.everybody(tmp_path.parent) >= {12, 13}
+    assert 0 not in groups.everybody(tmp_path.parent)

@@ -801,3 +801,19 @@ def test_followers_that_go_away_are_forgotten(tmp_path: Path) -> None:
             followed.close()
         ours = psutil.Process(supervised.pid)
         wait_until(lambda: len(ours.net_connections("unix")) <= 4, "their connections are closed")
+
+
+def test_a_command_that_is_a_probe_and_does_not_answer_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    code = f"""
+import subprocess, sys, time
+sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+with open({str(tmp_path / "asked")!r}, "w") as file:
+    file.write(f"{{sleeper.pid}}\\n")
+time.sleep(3600)
+"""
+    ready = Probe("exec", argv=python(code), period_s=60, timeout_s=5)
+    with Supervised(tmp_path, instance("a", SLEEPER, tmp_path, ready=ready)) as supervised:
+        sleeper = int(read_when_written(tmp_path / "asked"))
+        assert alive(sleeper)
+        wait_until(lambda: not alive(sleeper), "what the probe started is killed with it", 30, supervised.output)
+        assert supervised.rows()["a.1"]["state"] == "starting", "the service itself is left alone"
