@@ -18,7 +18,7 @@ from whalefall.scheduler.errors import Deposed, ForeignLedger, LedgerUnavailable
 from whalefall.scheduler.executors import Courier, Executor
 from whalefall.scheduler.keeper import Keeper
 from whalefall.scheduler.ledger import Ledger
-from whalefall.scheduler.ledger.fires import Fired
+from whalefall.scheduler.ledger.fires import NO_OFFER, Fired, Offer
 from whalefall.scheduler.ledger.records import Peek, Tenure
 from whalefall.scheduler.tuning import Tuning
 
@@ -53,6 +53,7 @@ class Loop:
         self._ticked_s = elapsed_s()
         self._swept_s = 0.0
         self._term_seen = 0
+        self._some_wait = False  # for a free thread or process, at the last look
         self._expected_s: float | None = None  # when, by our elapsed seconds, the next fire is due that we know of
         self._first_turn = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wf-scheduler", daemon=True)
@@ -125,6 +126,7 @@ class Loop:
         self._record_expected(tenure)
         peek = self._ledger.peek(self._holder)
         looked_s = elapsed_s()
+        self._some_wait = peek.waiting
         if peek.cancels and self._keeper is not None:
             self._keeper.look_now()
         recorded, waiting = self._record(tenure, peek)
@@ -144,8 +146,8 @@ class Loop:
         """How many jobs' instants were recorded, and whether some of their runs are still to be started."""
         if peek.next_fire_at is None or peek.next_fire_at > peek.now:
             return 0, False
-        fired, started = self._fire(tenure, peek.now)
-        recorded, queued = fired.jobs, fired.queued
+        fired = self._fire(tenure, peek.now)
+        recorded, queued, started = fired.jobs, fired.queued, len(fired.claimed)
         for _ in range(_BATCHES_MAX - 1):  # first all on record, then the first start
             if fired.jobs < self._tuning.batch:
                 break
@@ -153,12 +155,13 @@ class Loop:
             recorded, queued = recorded + fired.jobs, queued + fired.queued
         return recorded, queued > started
 
-    def _fire(self, tenure: Tenure, now: datetime | None) -> tuple[Fired, int]:
-        """One transaction, and then the starts that it allowed: how many."""
-        fired, claimed = self._ledger.fire(tenure, now, self._tuning.batch, self._free(), self._tuning.run_lease_s)
-        for one in claimed:
+    def _fire(self, tenure: Tenure, now: datetime | None) -> Fired:
+        """One transaction, and then the starts that it allowed. What waited before goes first, and is claimed later."""
+        offer = NO_OFFER if self._some_wait else Offer(self._free(), self._tuning.run_lease_s)
+        fired = self._ledger.fire(tenure, now, self._tuning.batch, offer)
+        for one in fired.claimed:
             self._executors[one.run.executor].start(one)
-        return fired, len(claimed)
+        return fired
 
     def _free(self) -> dict[str, int]:
         return {name: min(executor.free(), self._tuning.batch) for name, executor in self._executors.items()}

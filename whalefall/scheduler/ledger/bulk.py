@@ -49,13 +49,12 @@ _TYPES = {  # in PostgreSQL, of those that are no text
 _RECORD = ", ".join(f"{name} {_TYPES.get(name, 'text')}" for name in _VARYING)
 
 
-def insert_runs(connection: Connection, rows: NewRuns) -> None:
-    """Inserts what the fire key does not know yet."""
+def insert_runs(connection: Connection, rows: NewRuns) -> int:
+    """Inserts what the fire key does not know yet: so many."""
     if not rows.each:
-        return
+        return 0
     if connection.dialect.name == "sqlite":
-        _insert_sqlite(connection, rows)
-        return
+        return _insert_sqlite(connection, rows)
     same = {name: value for name, value in rows.usual.items() if value is not None}
     statement = (
         f"INSERT INTO {run.name} ({', '.join((*_VARYING, *same))}) "  # noqa: S608 - the names are ours, the values are parameters
@@ -63,7 +62,7 @@ def insert_runs(connection: Connection, rows: NewRuns) -> None:
         f"FROM json_to_recordset(%(rows)s::json) AS u({_RECORD}) ON CONFLICT DO NOTHING"
     )
     text = json.dumps([row._asdict() for row in rows.each], default=datetime.isoformat)
-    connection.exec_driver_sql(statement, {"rows": text, **same})
+    return connection.exec_driver_sql(statement, {"rows": text, **same}).rowcount
 
 
 def move_cursors(connection: Connection, moves: Sequence[tuple[str, datetime, datetime | None]]) -> None:
@@ -111,13 +110,13 @@ def set_started(connection: Connection, holder: str, starts: Sequence[tuple[str,
     )
 
 
-def _insert_sqlite(connection: Connection, rows: NewRuns) -> None:
+def _insert_sqlite(connection: Connection, rows: NewRuns) -> int:
     names = (*_VARYING, *rows.usual)
     same = tuple(_plain(value) for value in rows.usual.values())
-    connection.exec_driver_sql(
+    return connection.exec_driver_sql(
         f"INSERT INTO {run.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))}) ON CONFLICT DO NOTHING",  # noqa: S608 - names are ours
         [(*map(_plain, row), *same) for row in rows.each],
-    )
+    ).rowcount
 
 
 def _plain(value: Any) -> Any:

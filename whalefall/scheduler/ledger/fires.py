@@ -6,9 +6,10 @@ commit.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -21,10 +22,11 @@ from whalefall.scheduler.core.triggers import UNCOMPUTABLE, Trigger, TriggerErro
 from whalefall.scheduler.ledger import events, jobs, leases, news
 from whalefall.scheduler.ledger.bulk import NewRun, NewRuns, insert_runs, move_cursors
 from whalefall.scheduler.ledger.dialects import among, as_list, chunks, clock, insert, locked
-from whalefall.scheduler.ledger.records import JobRecord, Tenure, new_run_id
+from whalefall.scheduler.ledger.records import ClaimedRun, JobRecord, RunRecord, Tenure, new_run_id
 from whalefall.scheduler.ledger.schema import job, run
 
 Reached = Callable[[str], None]
+_KNOWN = select(run.c.run_id).where(among(run.c.run_id, "run_ids"))
 
 # Made once: to make a statement takes longer than to have it answered, and these are part of every fire.
 _DUE = locked(
@@ -40,6 +42,9 @@ _DUE = locked(
         job.c.pause_reason,
         job.c.broken_reason,
         job.c.next_fire_at,
+        job.c.func_ref,
+        cast(job.c.args, Text).label("args"),
+        cast(job.c.kwargs, Text).label("kwargs"),
     )
     .where(job.c.next_fire_at <= bindparam("now"))
     .order_by(job.c.next_fire_at, job.c.job_id)
@@ -64,6 +69,9 @@ class DueJob:
     pause: Pause | None
     broken_reason: str
     next_fire_at: datetime
+    func_ref: str
+    args: str  # JSON, read when the run is claimed
+    kwargs: str
 
     def trigger(self) -> Trigger:
         return build_trigger(self.trigger_spec, timezone=self.timezone, anchor=self.anchor, dst=self.policies.dst)
@@ -74,12 +82,31 @@ class Fired:
     """What one transaction recorded."""
 
     jobs: int
-    queued: int
+    queued: int  # including those that are claimed
     skipped: int
-    executors: frozenset[str] = frozenset()  # of what is queued
+    claimed: tuple[ClaimedRun, ...] = ()
 
 
-def record(connection: Connection, tenure: Tenure, now: datetime | None, limit: int, reached: Reached) -> Fired:
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Places for runs that need not wait, since nobody waits before them: recorded as claimed by us for `lease_s`."""
+
+    free: Mapping[str, int]  # executor: how many runs it could start
+    lease_s: float
+
+
+NO_OFFER = Offer({}, 0.0)
+
+
+def record(
+    connection: Connection,
+    tenure: Tenure,
+    now: datetime | None,
+    limit: int,
+    reached: Reached,
+    *,
+    offer: Offer = NO_OFFER,
+) -> Fired:
     """Records every instant due by `now`, or by the database's clock, of up to `limit` jobs.
 
     Raises Deposed when somebody else leads.
@@ -93,8 +120,12 @@ def record(connection: Connection, tenure: Tenure, now: datetime | None, limit: 
     alive = _alive(connection, [record.job_id for record in due])
     plans = [(record, _plan(record, alive.get(record.job_id, Alive()), now)) for record in due]
     usual = {**_usual(now), "fired_by": tenure.holder, "fired_term": tenure.term}
-    rows = NewRuns(usual, [row for record, plan in plans for row in _rows(record, plan, now)])
+    chosen = _choose(plans, alive, now, offer) if len(due) < limit else {}
+    rows = NewRuns(
+        usual, [r for record, plan in plans if record.job_id not in chosen for r in _rows(record, plan, now)]
+    )
     insert_runs(connection, rows)
+    claimed = _insert_claimed(connection, list(chosen.values()), usual, now=now, lease_s=offer.lease_s)
     planned = ((record.job_id, row) for record, plan in plans for row in plan.rows)
     news.note(connection, (news.Recorded(job_id, row.state, row.span_count, row.reason) for job_id, row in planned))
     reached("fire.inserted")
@@ -104,8 +135,8 @@ def record(connection: Connection, tenure: Tenure, now: datetime | None, limit: 
         if plan.uncomputable:
             jobs.quarantine_trigger(connection, record.job_id, record.next_fire_at, plan.uncomputable)
     reached("fire.advanced")
-    queued = [row.executor for row in rows.each if row.state is RunState.QUEUED]
-    return Fired(len(due), len(queued), len(rows.each) - len(queued), frozenset(queued))
+    queued = sum(row.state is RunState.QUEUED for row in rows.each)
+    return Fired(len(due), queued + len(chosen), len(rows.each) - queued, tuple(claimed))
 
 
 def run_row(record: DueJob | JobRecord, *, now: datetime, **values: Any) -> dict[str, Any]:
@@ -145,6 +176,54 @@ def _usual(now: datetime) -> dict[str, Any]:
     }
 
 
+def _choose(
+    plans: Sequence[tuple[DueJob, FirePlan]], alive: Mapping[str, Alive], now: datetime, offer: Offer
+) -> dict[str, tuple[DueJob, FirePlan]]:
+    """Jobs with one run, to start now, beside none that is alive; as many as there are places."""
+    free = Counter(offer.free)
+    chosen: dict[str, tuple[DueJob, FirePlan]] = {}
+    for record, plan in plans:
+        executor = record.policies.executor
+        alone = record.job_id not in alive and len(plan.rows) == 1
+        if free[executor] > 0 and alone and plan.rows[0].state is RunState.QUEUED and plan.rows[0].not_before <= now:
+            free[executor] -= 1
+            chosen[record.job_id] = record, plan
+    return chosen
+
+
+def _insert_claimed(
+    connection: Connection,
+    chosen: Sequence[tuple[DueJob, FirePlan]],
+    usual: Mapping[str, Any],
+    *,
+    now: datetime,
+    lease_s: float,
+) -> list[ClaimedRun]:
+    """Records runs as running here. Answers those that the fire key did not know: only these may start."""
+    rows = [row._replace(state=RunState.RUNNING) for record, plan in chosen for row in _rows(record, plan, now)]
+    ours = {
+        **usual,
+        "attempt": 1,
+        "claimed_by": usual["fired_by"],
+        "started_at": now,
+        "lease_until": now + timedelta(seconds=lease_s),
+    }
+    known = {row.run_id for row in rows}
+    if insert_runs(connection, NewRuns(ours, rows)) < len(rows):
+        known = set(connection.execute(_KNOWN, {"run_ids": as_list(known)}).scalars())
+    return [
+        ClaimedRun(
+            run=RunRecord(**{**dict.fromkeys(RunRecord.__dataclass_fields__), **row._asdict(), **ours}),
+            func_ref=record.func_ref,
+            args=json.loads(record.args),
+            kwargs=json.loads(record.kwargs),
+            policies=record.policies,
+        )
+        for (record, _), row in zip(chosen, rows, strict=True)
+        if row.run_id in known
+    ]
+
+
 def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Inserts what the fire key does not know yet."""
     for part in chunks(rows):
@@ -166,6 +245,9 @@ def _due(connection: Connection, now: datetime, limit: int) -> list[DueJob]:
             Pause(row.paused_until, row.paused_by, row.pause_reason) if row.paused_at is not None else None,
             row.broken_reason,
             row.next_fire_at,
+            row.func_ref,
+            row.args,
+            row.kwargs,
         )
         for row in connection.execute(_DUE, {"now": now, "most": limit})
     ]

@@ -189,26 +189,19 @@ class Ledger:
         self._reached("fire.committed")
         return fired
 
-    def fire(
-        self, tenure: Tenure, now: datetime | None, limit: int, free: Mapping[str, int], lease_s: float
-    ) -> tuple[fires.Fired, list[ClaimedRun]]:
-        """Records and, where that was all that is due, claims in the same transaction: one commit for a fire, not two.
+    def fire(self, tenure: Tenure, now: datetime | None, limit: int, offer: fires.Offer) -> fires.Fired:
+        """Records and, if that was all that is due, claims what is offered a place: one commit for a fire, not two.
 
-        `now`: None for the database's clock. `free`: how many runs each executor could start. Nothing starts before the
-        commit.
+        `now`: None for the database's clock. Nothing starts before the commit.
         """
-        claimed: list[ClaimedRun] = []
         with self.writing() as connection:
-            fired = fires.record(connection, tenure, now, limit, self._reached)
-            for executor in sorted(fired.executors) if fired.jobs < limit else ():
-                if (number := free.get(executor, 0)) > 0:
-                    claimed += runs.claim_proven(connection, tenure, executor, number, lease_s)
-            if claimed:
+            fired = fires.record(connection, tenure, now, limit, self._reached, offer=offer)
+            if fired.claimed:
                 self._reached("claim.written")
         self._reached("fire.committed")
-        if claimed:
+        if fired.claimed:
             self._reached("claim.committed")
-        return fired, claimed
+        return fired
 
     def claim(self, tenure: Tenure, executor: str, limit: int, lease_s: float) -> list[ClaimedRun]:
         with self.writing() as connection:

@@ -117,11 +117,6 @@ def peek(connection: Connection, holder: str) -> Peek:
 def claim(connection: Connection, tenure: Tenure, executor: str, limit: int, lease_s: float) -> list[ClaimedRun]:
     """Makes up to `limit` waiting runs ours, never more of a job than its slots. Raises Deposed."""
     leases.prove(connection, tenure)
-    return claim_proven(connection, tenure, executor, limit, lease_s)
-
-
-def claim_proven(connection: Connection, tenure: Tenure, executor: str, limit: int, lease_s: float) -> list[ClaimedRun]:
-    """`claim`, in a transaction that has proved already that `tenure` leads."""
     candidates = _startable(connection, _STARTABLE, executor, limit)
     if not candidates:
         return []
