@@ -49,6 +49,21 @@ class TestJobs:
         assert "holidays" in lines[2]
         assert [job["id"] for job in json.loads(commands.jobs_list(state, as_json=True).text)] == ["report", "tidy"]
 
+    def test_list_says_who_leads_and_who_stands_by(self, state: SchedulerState) -> None:
+        def said() -> str:
+            return commands.jobs_list(state).text.splitlines()[-1]
+
+        assert said() == "nobody leads (no scheduler has ever run); nobody stands by"
+        bring_in(state.ledger, declared("tidy"))
+        lead(state.ledger, "shop-1/7/a")
+        assert said() == "shop-1/7/a leads, term 1; nobody stands by"
+        for holder in ("shop-2/8/b", "shop-3/9/c"):
+            state.ledger.stand_by(holder, 60)
+        assert said() == "shop-1/7/a leads, term 1; standing by: shop-2/8/b, shop-3/9/c"
+        end_lease(state.ledger)
+        assert said().startswith("nobody leads (no scheduler leads since ")
+        assert said().endswith("; standing by: shop-2/8/b, shop-3/9/c")
+
     def test_show(self, state: SchedulerState) -> None:
         bring_in(state.ledger, declared("report", "cron", hour=6, retries=2))
         state.admin.edit_trigger("report", "0 7 * * *", actor="ada")

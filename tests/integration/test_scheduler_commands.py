@@ -49,7 +49,9 @@ def _used(sqlite_url: str) -> None:
 def test_jobs(shell) -> None:
     code, text = shell("jobs", "list")
     assert code == 0, text
-    assert [line.split()[0] for line in text.splitlines()] == ["ID", "fail", "note"]
+    table, _, who_leads = text.partition("\n\n")
+    assert [line.split()[0] for line in table.splitlines()] == ["ID", "fail", "note"]
+    assert who_leads.startswith("nobody leads (no scheduler leads since ")
     code, run_id = shell("jobs", "run", "note", "--args", '{"x": 1}', "--reason", "to see", "--dedupe", "once")
     assert (code, shell("jobs", "run", "note", "--args", '{"x": 1}', "--dedupe", "once")) == (0, (0, run_id))
     assert "queued" in shell("jobs", "history", "note")[1]

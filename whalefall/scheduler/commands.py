@@ -19,7 +19,7 @@ from whalefall.scheduler.extension import Scheduler
 from whalefall.scheduler.housekeeping import forget_old_runs
 from whalefall.scheduler.state import SchedulerState, of
 from whalefall.scheduler.verify import verify
-from whalefall.scheduler.views import JobView, RunView
+from whalefall.scheduler.views import JobView, RunView, SchedulerHealth
 from whalefall.scheduler.why import why
 from whalefall.settings import Settings
 
@@ -56,7 +56,7 @@ def actor() -> str:
 
 
 def jobs_list(state: SchedulerState, *, as_json: bool = False) -> Answer:
-    """One line per job."""
+    """One line per job, and one that says who leads and who stands by."""
     views = state.admin.list_jobs()
     if as_json:
         return Answer(_json([dataclasses.asdict(view) for view in views]))
@@ -65,9 +65,8 @@ def jobs_list(state: SchedulerState, *, as_json: bool = False) -> Answer:
         (view.id, _state(view), view.trigger_words, _when(view.next_run_time), _last(view), view.source)
         for view in views
     ]
-    return Answer(
-        _columns(rows) if views else "There are no jobs yet: the scheduler has not started, or none is declared."
-    )
+    nothing = "There are no jobs yet: the scheduler has not started, or none is declared."
+    return Answer(f"{_columns(rows) if views else nothing}\n\n{_who_leads(state.admin.health())}")
 
 
 def jobs_show(state: SchedulerState, job_id: str, *, as_json: bool = False) -> Answer:
@@ -203,6 +202,13 @@ def _object(text: str) -> dict[str, Any] | None:
     if not isinstance(found, dict):
         raise UsageError('The arguments are no object. Write names and values, like {"name": "value"}.')
     return found
+
+
+def _who_leads(health: SchedulerHealth) -> str:
+    leads = f"{health.leader} leads, term {health.term}" if health.leader else "nobody leads"
+    trouble = f" ({health.reason})" if health.reason else ""
+    waiting = ", ".join(standby.holder for standby in health.standbys)
+    return f"{leads}{trouble}; {f'standing by: {waiting}' if waiting else 'nobody stands by'}"
 
 
 def _state(view: JobView) -> str:
