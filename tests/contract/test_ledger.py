@@ -521,9 +521,17 @@ class TestPeople:
         assert ledger.job("tidy").effective_trigger["seconds"] == 420
 
     def test_a_pause_survives_the_next_start(self, ledger: Ledger) -> None:
-        ledger.pause("tidy", "ada", "why", None)
-        bring_in(ledger, declared("tidy", minutes=3))
-        assert ledger.job("tidy").pause_reason == "why"
+        until = (ledger.now() + timedelta(days=1)).replace(microsecond=0)
+        ledger.pause("tidy", "ada", "why", until)
+        before = ledger.job("tidy")
+        for minutes in (1, 3):  # unchanged, and with another trigger
+            bring_in(ledger, declared("tidy", minutes=minutes))
+            record = ledger.job("tidy")
+            assert (record.pause, record.paused_at) == (before.pause, before.paused_at)
+            assert str(record.pause) == "paused by ada: why"
+        rewind(ledger, "tidy", timedelta(minutes=3))
+        assert fire(ledger, lead(ledger)) == 0
+        assert states(ledger) == {"skipped_paused": 1}
 
     def test_gone_from_code_means_retired_and_back_means_alive(self, ledger: Ledger) -> None:
         assert bring_in(ledger).retired == ("tidy",)

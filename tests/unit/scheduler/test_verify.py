@@ -66,3 +66,5 @@ def test_each_trigger_counts_from_its_beginning_to_that_of_the_next() -> None:
     assert [(instant - NOON) // MINUTE for instant in found] == [1, 2, 3, 6, 9, 13, 14]
     within = expected_instants(schedules, NOON + 2 * MINUTE, NOON + 6 * MINUTE)
     assert [(instant - NOON) // MINUTE for instant in within] == [2, 3, 6]
+    at_the_change = expected_instants(schedules, NOON + 3 * MINUTE, NOON + 3 * MINUTE)
+    assert at_the_change == [NOON + 3 * MINUTE]
