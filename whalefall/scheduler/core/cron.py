@@ -18,6 +18,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 
 FIELDS = ("second", "minute", "hour", "day", "month", "day_of_week", "year")
 _RANGES = {
@@ -161,6 +162,12 @@ class Cron:
         return time(hour, minute, second if exact and second is not None else self.seconds[0])
 
 
+@lru_cache(4096)
+def comes_true(cron: Cron) -> bool:
+    """Is there any date that matches it?"""
+    return cron.after(datetime(1970, 1, 1)) is not None  # noqa: DTZ001 - wall-clock times have no zone
+
+
 def _at_least(values: tuple[int, ...], low: int) -> int | None:
     index = bisect_left(values, low)
     return values[index] if index < len(values) else None
@@ -181,6 +188,12 @@ def parse_cron(expression: str) -> Cron:
 
 def cron_from_fields(given: Mapping[str, str], *, days_must_both_match: bool = False) -> Cron:
     """Builds from named fields. hour=1 is 01:00:00: below the finest field that is given comes the minimum."""
+    return _cron_from(tuple(given.items()), days_must_both_match=days_must_both_match)
+
+
+@lru_cache(4096)  # a crowd of jobs shares a few expressions
+def _cron_from(named: tuple[tuple[str, str], ...], *, days_must_both_match: bool) -> Cron:
+    given = dict(named)
     unknown = sorted(set(given) - set(_RANGES))
     if unknown:
         raise CronSyntaxError(f"{unknown[0]!r} is not a field of cron; the fields are {', '.join(_RANGES)}.")

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
 
-from whalefall.scheduler.core.cron import FIELDS, Cron, CronSyntaxError, cron_from_fields, parse_cron
+from whalefall.scheduler.core.cron import FIELDS, Cron, CronSyntaxError, comes_true, cron_from_fields, parse_cron
 from whalefall.scheduler.core.zones import FOLLOW_ELAPSED_TIME, DstPolicy, next_instant
 
 TriggerSpec = dict[str, Any]
@@ -167,7 +167,7 @@ def cron_spec(expression: str) -> TriggerSpec:
         cron = parse_cron(expression)
     except CronSyntaxError as error:
         raise TriggerError(str(error)) from None
-    if cron.after(datetime(1970, 1, 1)) is None:  # noqa: DTZ001 - wall-clock times have no zone
+    if not comes_true(cron):
         raise TriggerError(f"{expression!r} never comes true: no date matches it.")
     return {"type": "cron", "fields": dict(cron.fields)}
 
@@ -229,7 +229,7 @@ def _cron_from_arguments(given: dict[str, Any], timezone: str, now: datetime) ->
         cron = cron_from_fields(fields, days_must_both_match=match == "both")
     except CronSyntaxError as error:
         raise TriggerError(str(error)) from None
-    if cron.after(datetime(1970, 1, 1)) is None:  # noqa: DTZ001 - wall-clock times have no zone
+    if not comes_true(cron):
         raise TriggerError(f"'{cron.expression}' never comes true: no date matches it.")
     return {"type": "cron", "fields": dict(cron.fields), **edges}
 
