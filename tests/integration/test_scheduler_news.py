@@ -104,7 +104,7 @@ def test_fires_skips_retries_and_transactions(database_url: str) -> None:
 
 def test_what_people_do(database_url: str) -> None:
     told: list[News] = []
-    with opened(database_url, told=told.extend) as ledger:
+    with opened(database_url, watchers=[told.extend]) as ledger:
         bring_in(ledger, *(declared(job_id) for job_id in ("cancelled", "edited", "deleted", "retired", "forwarded")))
         for job_id in ("edited", "deleted", "retired", "forwarded"):
             age(ledger, job_id, timedelta(minutes=3))
@@ -129,7 +129,7 @@ def test_what_people_do(database_url: str) -> None:
 
 def test_runs_whose_runner_is_gone_cut_off_or_given_up(database_url: str) -> None:
     told: list[News] = []
-    with opened(database_url, told=told.extend) as ledger:
+    with opened(database_url, watchers=[told.extend]) as ledger:
         bring_in(ledger, declared("swept"), declared("again", on_crash="rerun", retries=1), declared("cut"))
         for job_id in ("swept", "again", "cut"):
             ledger.run_now(job_id, actor="a test", args=None, reason="", dedupe=None)
@@ -148,7 +148,7 @@ def test_runs_whose_runner_is_gone_cut_off_or_given_up(database_url: str) -> Non
 
 def test_of_a_transaction_that_was_rolled_back_nothing_is_told(database_url: str) -> None:
     told: list[News] = []
-    with opened(database_url, told=told.extend) as ledger:
+    with opened(database_url, watchers=[told.extend]) as ledger:
         bring_in(ledger, declared("one"))
         run_id = ledger.run_now("one", actor="a test", args=None, reason="", dedupe=None)
         ledger.claim(lead(ledger), "thread", 10, 60)

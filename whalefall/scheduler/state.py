@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from whalefall.scheduler.declaration import Declaration
 from whalefall.scheduler.errors import LedgerUnavailable, SchedulerNotInstalled
 from whalefall.scheduler.ledger import Ledger
 from whalefall.scheduler.ledger.engine import make_engine
-from whalefall.scheduler.ledger.news import News
+from whalefall.scheduler.ledger.ledger import Watcher
 from whalefall.scheduler.ledger.reconcile import Code, Reconciled
 from whalefall.scheduler.ledger.records import ClaimedRun
 from whalefall.scheduler.running import RunContext
@@ -47,7 +47,7 @@ class SchedulerState:
         self.tuning: Tuning = tuning_from(app.config)
         self.checkpoints: Checkpoints = NoCheckpoints()
         self.observers: list[Callable[[RunContext], None]] = []  # told of each attempt that ended in this process
-        self.watchers: list[Callable[[Sequence[News]], None]] = []  # told what this process has done to runs
+        self.watchers: list[Watcher] = []  # told what this process has done to runs
         self.runtime: Runtime | None = None
         self._starting = threading.Lock()
 
@@ -95,17 +95,10 @@ class SchedulerState:
         engine = make_engine(self.database_url)
         # A connection belongs to the process that opened it; after a fork the child must not speak on it.
         os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
-        return Ledger(engine, reached=self._reached, told=self._tell)
+        return Ledger(engine, reached=self._reached, watchers=self.watchers)
 
     def _reached(self, step: str) -> None:
         self.checkpoints.reached(step)  # looked up late: a test may put others there
-
-    def _tell(self, news: Sequence[News]) -> None:
-        for watcher in self.watchers:
-            try:
-                watcher(news)
-            except Exception:  # noqa: BLE001 - what is committed is committed, whatever a watcher makes of it
-                _log.exception("a watcher of the ledger failed")
 
     @property
     def database_url(self) -> str:

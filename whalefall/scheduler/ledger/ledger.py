@@ -1,8 +1,9 @@
 """The ledger's verbs, one transaction each. A database that does not answer becomes one sentence, LedgerUnavailable."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,15 +38,13 @@ from whalefall.scheduler.ledger.records import (
 from whalefall.scheduler.ledger.troubles import refuse_unwritable, sentences
 
 Reached = Callable[[str], None]
-Told = Callable[[Sequence[News]], None]
+Watcher = Callable[[Sequence[News]], None]
+
+_log = logging.getLogger("whalefall.scheduler")
 
 
 def _nothing(step: str) -> None:
     """The default of `reached`: tests put a process's death here."""
-
-
-def _nobody(news: Sequence[News]) -> None:
-    """The default of `told`."""
 
 
 def _unknown(holder: str) -> bool:
@@ -56,10 +55,10 @@ def _unknown(holder: str) -> bool:
 class Ledger:
     """One database. Safe to use from many threads; the schema is brought up to date at the first use."""
 
-    def __init__(self, engine: Engine, *, reached: Reached = _nothing, told: Told = _nobody) -> None:
-        """`told` hears after each commit what it did to runs; it may not raise."""
+    def __init__(self, engine: Engine, *, reached: Reached = _nothing, watchers: Sequence[Watcher] = ()) -> None:
+        """`watchers`, who may come later, hear after each commit what it did to runs."""
         self.engine = engine
-        self._reached, self._told = reached, told
+        self._reached, self._watchers = reached, watchers
         self._migrated: tuple[int, ...] | None = None  # which file is; () for a server
         self._failure: LedgerUnavailable | None = None  # of the last try that was in vain
         self._migrating = threading.Lock()
@@ -100,10 +99,20 @@ class Ledger:
     def writing(self) -> Iterator[Connection]:
         """A connection for changing: all of it or nothing."""
         self.prepare()
-        with sentences(), writing(self.engine) as connection, news.gathering(connection) as gathered:
+        with sentences(), writing(self.engine) as connection, self._gathering(connection) as gathered:
             yield connection
         if gathered:
-            self._told(gathered)
+            self._tell(gathered)
+
+    def _gathering(self, connection: Connection) -> AbstractContextManager[Sequence[News]]:
+        return news.gathering(connection) if self._watchers else nullcontext(())
+
+    def _tell(self, gathered: Sequence[News]) -> None:
+        for watcher in self._watchers:
+            try:
+                watcher(gathered)
+            except Exception:  # noqa: BLE001 - what is committed is committed, whatever a watcher makes of it
+                _log.exception("a watcher of the ledger failed")
 
     def now(self) -> datetime:
         """The database's clock."""

@@ -219,6 +219,7 @@ def finish(connection: Connection, holder: str, endings: Sequence[Ending]) -> li
     for ending in endings:
         alike[replace(ending, run_id="", started_s=None)].append(ending.run_id)
     done: list[str] = []
+    told = _TOLD if news.are_gathered(connection) else ()
     for ending, run_ids in alike.items():
         for part in chunks(run_ids):
             rows = connection.execute(
@@ -230,7 +231,7 @@ def finish(connection: Connection, holder: str, endings: Sequence[Ending]) -> li
                     run.c.state == RunState.RUNNING,
                 )
                 .values(**(_back_to_queue(ending) if ending.retry_in_s is not None else _final(ending)))
-                .returning(run.c.run_id, *_TOLD)
+                .returning(run.c.run_id, *told)
             ).all()
             done += [row.run_id for row in rows]
             state = ending.state if ending.retry_in_s is None else RunState.QUEUED
