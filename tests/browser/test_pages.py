@@ -223,20 +223,37 @@ def test_a_keyboard_is_enough(admin: Page) -> None:
 
 
 PATHS = ["/dashboard", "/scheduler", "/scheduler/timeline", "/scheduler/jobs/sync_stock", "/runs", "/users", "/tokens"]
-PATHS += ["/audit", "/me", "/processes/web.1", "/scheduler/jobs/sync_stock/edit", "/scheduler/jobs/sync_stock/run"]
+PATHS += ["/audit", "/me", "/notices", "/processes/web.1", "/processes/scheduler.1", "/scheduler/jobs/import_orders"]
+PATHS += [f"/scheduler/jobs/sync_stock/{panel}" for panel in ("edit", "run", "pause")]
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-def test_axe_finds_nothing(open_page: OpenPage, colours: str) -> None:
-    page = open_page(color_scheme=colours)
+WINDOWS = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 375, "height": 750}, "has_touch": True},
+    "chinese": {"locale": "zh-CN", "color_scheme": "dark"},
+}
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_axe_finds_nothing(open_page: OpenPage, window: str) -> None:
+    page = open_page(**WINDOWS[window])
     page.goto("/login")
     complaints = _complaints(page)
     log_in(page)
-    run = page.request.get("/api/v1/scheduler/runs?state=failed&limit=1").json()["data"][0]["run_id"]
-    for path in [*PATHS, f"/runs/{run}"]:
+    for path in [*PATHS, _failed_run(page)]:
         page.goto(path)
         complaints += _complaints(page)
+    page.goto("/scheduler")
+    page.locator("#j-nightly_report a[data-dialog]").last.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    complaints += _complaints(page)
     assert complaints == []
+
+
+def _failed_run(page: Page) -> str:
+    found = page.request.get("/api/v1/scheduler/runs?state=failed&limit=1").json()["data"]
+    return f"/runs/{found[0]['run_id']}"
 
 
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
@@ -265,6 +282,8 @@ def test_the_way_in_for_the_first_administrator(open_page: OpenPage, locale: str
         expect(page.locator("h1")).to_have_text("此链接无效" if "zh" in locale else "This link does not work")
         page.goto(site.url("/nothing"))
         complaints += _complaints(page)
+        page.goto(site.url("/audit"))
+        expect(page.get_by_role("cell", name="setup", exact=True)).to_be_visible()
         assert complaints == []
 
 
@@ -279,7 +298,7 @@ def _complaints(page: Page) -> list[str]:
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_no_page_is_wider_than_its_window(open_page: OpenPage, width: int) -> None:
     page = log_in(open_page(viewport={"width": width, "height": 800}))
-    for path in PATHS:
+    for path in [*PATHS, _failed_run(page)]:
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     if width == 360:

@@ -217,6 +217,12 @@ def test_an_administrator_can_restart_a_process(site: Deployment, admin: Browser
     answer = admin.ask("POST", "/api/v1/processes/scheduler/actions/restart", json={})
     assert answer.json()["data"]["accepted"] == ["scheduler.1"]
     site.until_replaced("scheduler", before)
+    newest = admin.ask("GET", "/api/v1/audit").json()["data"][0]
+    assert (newest["actor"], newest["action"], newest["target"]) == ("admin", "process.restart", "scheduler")
+    before = site.master("web")
+    assert admin.ask("POST", "/api/v1/processes/web/actions/reload", json={}).status_code == 200
+    site.until_replaced("web", before)
+    assert admin.ask("GET", "/api/v1/audit").json()["data"][0]["action"] == "process.reload"
 
 
 @pytest.mark.usefixtures("through_nginx")
@@ -232,7 +238,12 @@ def test_a_crash_is_told_with_its_last_lines(site: Deployment, admin: Browser) -
     assert any("SIGKILL" in text for text in texts)
     page = admin.ask("GET", "/processes/scheduler.1").text
     assert "SIGKILL" in page
-    assert "SIGKILL" in admin.ask("GET", "/dashboard").text
+    assert "was killed by signal 9 (SIGKILL)" in admin.ask("GET", "/dashboard").text
+    for path in ("/processes/scheduler.1", "/dashboard"):
+        chinese = admin.ask("GET", path, headers={"Accept-Language": "zh-CN"}).text
+        assert "被信号 9（SIGKILL）终止" in chinese, path  # noqa: RUF001 - Chinese
+        assert "was killed" not in chinese, path
+        assert not re.search(r"crash \d of|after its start", chinese), path
 
 
 @pytest.mark.usefixtures("through_nginx")
