@@ -50,16 +50,12 @@ News = Recorded | Ended
 def gathering(connection: Connection) -> Iterator[list[News]]:
     """For the length of a transaction; the list is to be read after its commit."""
     gathered: list[News] = []
-    connection.info[_KEY] = gathered
+    info = connection.info  # of a connection that was lost meanwhile it could not be asked for
+    info[_KEY] = gathered
     try:
         yield gathered
     finally:
-        connection.info.pop(_KEY, None)
-
-
-def are_gathered(connection: Connection) -> bool:
-    """Does anybody want to hear what this transaction does?"""
-    return _KEY in connection.info
+        info.pop(_KEY, None)
 
 
 def note(connection: Connection, news: Iterable[News]) -> None:
