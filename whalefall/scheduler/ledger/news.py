@@ -58,6 +58,11 @@ def gathering(connection: Connection) -> Iterator[list[News]]:
         info.pop(_KEY, None)
 
 
+def are_gathered(connection: Connection) -> bool:
+    """Does anybody want to hear what this transaction does?"""
+    return _KEY in connection.info
+
+
 def note(connection: Connection, news: Iterable[News]) -> None:
     """Of a transaction that nobody gathers from, nothing is kept."""
     gathered = connection.info.get(_KEY)
