@@ -15,7 +15,7 @@ from whalefall import Scheduler
 from whalefall import scheduler as scheduling
 from whalefall.scheduler import SchedulerState
 from whalefall.scheduler.core.runs import FINAL, RunState, Source
-from whalefall.scheduler.errors import JobConflict
+from whalefall.scheduler.errors import JobConflict, LedgerUnavailable
 from whalefall.scheduler.ledger import Ledger
 from whalefall.scheduler.ledger.news import Ended, News, Recorded
 from whalefall.scheduler.ledger.records import Ending
@@ -159,6 +159,23 @@ def test_of_a_transaction_that_was_rolled_back_nothing_is_told(database_url: str
         with ledger.writing_for_a_job(60) as connection:
             ledger.finish_within(connection, Ending(run_id, 1, RunState.SUCCEEDED), "me")
         assert [(each.job_id, each.state) for each in told] == [("one", RunState.SUCCEEDED)]
+
+
+def test_a_connection_that_is_lost_is_the_database_that_does_not_answer(postgres_url: str) -> None:
+    """Gathering must not put an error of its own in the place of that one, which everybody knows how to bear."""
+    told: list[News] = []
+    with opened(postgres_url, watchers=[told.extend]) as ledger:
+        bring_in(ledger, declared("one"))
+        with pytest.raises(LedgerUnavailable):
+            _lose_the_connection(ledger)
+        run_id = ledger.run_now("one", actor="a test", args=None, reason="", dedupe=None)
+        ledger.cancel(run_id, "a test")
+    assert [each.state for each in told] == [RunState.CANCELLED]
+
+
+def _lose_the_connection(ledger: Ledger) -> None:
+    with ledger.writing() as connection:
+        connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
 def _end_and_fail(ledger: Ledger, run_id: str) -> None:
