@@ -10,6 +10,7 @@ from tests.support.ledgers import age, bring_in, declared, end_lease, end_run_le
 from whalefall.errors import UsageError
 from whalefall.scheduler import SchedulerState, commands
 from whalefall.scheduler.core.runs import RunState
+from whalefall.scheduler.errors import InvalidArguments
 from whalefall.scheduler.ledger.history import Wanted
 from whalefall.scheduler.ledger.records import Ending
 from whalefall.scheduler.ledger.schema import lease as lease_table
@@ -90,6 +91,19 @@ class TestJobs:
         assert commands.jobs_resume(state, "tidy").text.startswith("tidy goes on; it fires next 20")
         with pytest.raises(UsageError, match="'soon' is not a time"):
             commands.jobs_pause(state, "tidy", until="soon")
+
+    @pytest.mark.parametrize(
+        ("until", "sentence"),
+        [
+            (datetime(2020, 1, 1, tzinfo=UTC), "The end of the pause has passed already"),
+            (datetime(2099, 1, 1), "The end of a pause needs a time zone"),  # noqa: DTZ001 - that is the mistake
+        ],
+    )
+    def test_a_pause_that_would_be_none_is_refused(self, until: datetime, sentence: str, state: SchedulerState) -> None:
+        bring_in(state.ledger, declared("tidy"))
+        with pytest.raises(InvalidArguments, match=sentence):
+            state.admin.pause("tidy", actor="ada", until=until)
+        assert state.ledger.job("tidy").paused_at is None
 
     def test_history(self, state: SchedulerState) -> None:
         bring_in(state.ledger, declared("tidy"))

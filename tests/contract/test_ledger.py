@@ -18,10 +18,11 @@ from tests.support.ledgers import (
     rewind,
     rows,
 )
+from tests.support.waiting import wait_until
 from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.core.triggers import cron_spec
 from whalefall.scheduler.errors import Deposed, JobConflict, JobNotFound, RunNotFound
-from whalefall.scheduler.ledger import Ledger
+from whalefall.scheduler.ledger import Ledger, runs
 from whalefall.scheduler.ledger.history import Retention, Wanted
 from whalefall.scheduler.ledger.records import ClaimedRun, Ending, Sign, Tenure
 from whalefall.scheduler.verify import verify
@@ -687,3 +688,24 @@ class TestVerify:
         fire(ledger, lead(ledger))
         ledger.edit_trigger("tidy", cron_spec("* * * * * *"), "ada")
         assert self.checked(ledger) == []
+
+
+def test_of_two_claims_for_one_slot_the_second_waits_for_the_first(postgres_url: str) -> None:
+    """Neither sees what the other has not committed: without waiting both would find the slot free."""
+    with opened(postgres_url) as ledger:
+        bring_in(ledger, declared("tidy", catch_up="all"))
+        rewind(ledger, "tidy", timedelta(minutes=2))
+        fire(ledger, lead(ledger))
+        one, two = (run.run_id for run in ledger.page(Wanted(job_id="tidy")))
+        second: list[ClaimedRun | None] = []
+        worker = threading.Thread(target=lambda: second.append(ledger.claim_one(two, "b", 30)))
+
+        def waits_or_went_ahead() -> bool:
+            return bool(second or rows(ledger, "SELECT 1 FROM pg_locks WHERE NOT granted"))
+
+        with ledger.writing() as connection:
+            assert runs.claim_one(connection, one, "a", 30) is not None
+            worker.start()
+            wait_until(waits_or_went_ahead, "the second claim waits")
+        worker.join(20)
+        assert second == [None]
