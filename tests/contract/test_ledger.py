@@ -558,6 +558,15 @@ class TestPeople:
         bring_in(ledger, declared("tidy"), undelete=True)
         assert ledger.job("tidy").next_fire_at is not None
 
+    def test_deleting_a_job_ends_what_waits_and_asks_what_runs(self, ledger: Ledger) -> None:
+        running = ledger.run_now("tidy", actor="ada", args=None, reason="", dedupe=None)
+        claim(ledger, lead(ledger))
+        waiting = ledger.run_now("tidy", actor="ada", args=None, reason="", dedupe=None)
+        ledger.delete("tidy", "bob")
+        assert (ledger.run(waiting).state, ledger.run(waiting).cancelled_by) == (RunState.CANCELLED, "bob")
+        assert (ledger.run(running).state, ledger.run(running).cancel_requested) == (RunState.RUNNING, True)
+        assert ledger.finish("me", [Ending(running, 1, RunState.CANCELLED)]) == [running]
+
     def test_asking_twice_with_one_key_runs_once(self, ledger: Ledger) -> None:
         first = ledger.run_now("tidy", actor="ada", args=None, reason="", dedupe="order-7")
         assert ledger.run_now("tidy", actor="ada", args=None, reason="", dedupe="order-7") == first
