@@ -30,7 +30,7 @@ from typing import Any
 import psutil
 
 import whalefall
-from bench.scheduler_scenes import PATIENCE_S, THREADS, Result, quantile
+from bench.scheduler_scenes import PATIENCE_S, THREADS, TOO_LATE, Result, quantile
 from tests.support.postgres import PostgresServer, binaries
 
 ROOT = Path(__file__).parents[1]
@@ -46,8 +46,8 @@ Row = tuple[str, ...]
 class Sizes:
     jobs: int = 10_000
     rounds: int = 3
-    lead_s: float = 8.0  # to declare, add and read the jobs before they are due
-    fires: int = 500
+    lead_s: float = 7.0  # to declare, add and read the jobs before they are due; if it is too short, thrice that
+    fires: int = 400
     idle_jobs: int = 100_000
     idle_s: float = 20.0
 
@@ -92,10 +92,19 @@ def scene(name: str, directory: Path, **arguments: Any) -> Result:
     return result
 
 
+def crowd(name: str, database: Database, directory: Path, sizes: Sizes, **arguments: Any) -> Result:
+    """A scene in which all jobs are due at one instant, that lies far enough ahead."""
+    for lead_s in (sizes.lead_s, 3 * sizes.lead_s):
+        try:
+            return scene(name, directory, url=database.new(), jobs=sizes.jobs, lead_s=lead_s, **arguments)
+        except subprocess.CalledProcessError as error:
+            if error.returncode != TOO_LATE:
+                raise
+    raise SystemExit(f"{sizes.jobs} jobs could not be added within {3 * sizes.lead_s:g} s: the machine is too busy.")
+
+
 def burst(database: Database, directory: Path, sizes: Sizes) -> str:
-    rounds = [
-        scene("burst", directory, url=database.new(), jobs=sizes.jobs, lead_s=sizes.lead_s) for _ in range(sizes.rounds)
-    ]
+    rounds = [crowd("burst", database, directory, sizes) for _ in range(sizes.rounds)]
     ours = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
     theirs = {"APScheduler, `SQLAlchemyJobStore(url=…)`": False}
     if database.tunable:
@@ -105,7 +114,7 @@ def burst(database: Database, directory: Path, sizes: Sizes) -> str:
         _burst_row("whalefall, slowest", {name: max(each[name] for each in rounds) for name in ours}, ours, sizes.jobs)
     )
     for name, tuned in theirs.items():
-        found = scene("their_burst", directory, url=database.new(), jobs=sizes.jobs, lead_s=sizes.lead_s, tuned=tuned)
+        found = crowd("their_burst", database, directory, sizes, tuned=tuned)
         rows.append(_burst_row(name, found, ours, sizes.jobs))
     head = (
         "all on record",
@@ -121,16 +130,16 @@ def burst(database: Database, directory: Path, sizes: Sizes) -> str:
 
 
 def _burst_row(name: str, found: Result, ours: Result, jobs: int) -> Row:
-    rate = f"{jobs / found['recorded_s']:,.0f}"
-    if found["recorded_s"] != ours["recorded_s"]:
-        rate += f" (whalefall: {found['recorded_s'] / ours['recorded_s']:.1f}x)"
+    rate, our_rate = (each["jobs"] / each["recorded_s"] for each in (found, ours))
+    if found["jobs"] < jobs:
+        name += f": {found['jobs']:,.0f} of {jobs:,}"
     return (
         name,
         f"{found['recorded_s']:.2f} s",
-        rate,
+        f"{rate:,.0f}" + (f" (whalefall: {our_rate / rate:.1f}x)" if rate != our_rate else ""),
         *(f"{found[key]:.2f} s" for key in ("started_s", "late_p50_s", "late_p99_s")),
         f"{found['ended_s']:.2f} s" if "ended_s" in found else "not kept",
-        f"{found.get('transactions', jobs):,.0f}",
+        f"{found.get('transactions', found['jobs']):,.0f}",
     )
 
 
