@@ -68,13 +68,13 @@ NO_JSON = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", NO_JSON, ids=repr)
+@pytest.mark.parametrize("value", NO_JSON, ids=lambda value: type(value).__name__)
 def test_what_is_no_json_is_refused_when_it_is_declared(value: Any) -> None:
     refused("The arguments of a job are stored as JSON", function=take, hour=1, args=[value])
     refused("The arguments of a job are stored as JSON", function=take, hour=1, kwargs={"x": value})
 
 
-@pytest.mark.parametrize("value", NO_JSON, ids=repr)
+@pytest.mark.parametrize("value", NO_JSON, ids=lambda value: type(value).__name__)
 def test_and_when_a_run_is_asked_for(value: Any) -> None:
     with pytest.raises(InvalidArguments, match="stored as JSON"):
         check_arguments(take, [], {"x": value})
