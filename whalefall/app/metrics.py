@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from typing import get_args
 
 from flask import Blueprint, Flask, Response, current_app, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -22,6 +23,7 @@ from whalefall.app.counted import JOBS_MAX, counts
 from whalefall.app.roles import Role, needs
 from whalefall.app.store.engine import looking
 from whalefall.errors import ControlError, WhalefallError
+from whalefall.scheduler import watchman
 from whalefall.scheduler.ledger import overview
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
@@ -117,6 +119,16 @@ def _scheduler() -> Iterator[Metric]:
             family = GaugeMetricFamily(name, text)
             family.add_metric([], value)
             yield family
+    yield _alarms()
+
+
+def _alarms() -> Metric:
+    """Each kind, also those that nobody sees: an alert needs the zero."""
+    seen = Counter(alarm.kind for alarm in scheduler.of(current_app).admin.alarms())
+    family = _gauge("whalefall_alarms", "What the watchman sees now, by kind", "kind")
+    for kind in get_args(watchman.Kind):
+        family.add_metric([kind], seen[kind])
+    return family
 
 
 class _Jobs:

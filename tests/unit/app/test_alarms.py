@@ -1,4 +1,4 @@
-"""What the watchman sees is told by the API and by the log, from a process that runs no scheduler and sends nothing.
+"""What the watchman sees is told by API, metric and log, from a process that runs no scheduler and sends nothing.
 
 Missed, overdue, failing, slower than usual, nobody who leads: each is made in a real ledger and found in each place.
 """
@@ -77,6 +77,19 @@ def shown(visitor: Visitor) -> set[tuple[str, str]]:
     found = (answer.get("data") or answer["extra"])["alarms"]
     assert all(alarm["text"].endswith((".", "no shelf")) and datetime.fromisoformat(alarm["since"]) for alarm in found)
     return {(alarm["kind"], alarm["job_id"]) for alarm in found}
+
+
+def test_a_scrape_counts_each_of_them(state: SchedulerState, tenure: Tenure, viewer: Visitor) -> None:
+    def counted() -> dict[str, float]:
+        lines = [line for line in viewer.get("/metrics").text.splitlines() if line.startswith("whalefall_alarms{")]
+        return {line.split('"')[1]: float(line.split()[-1]) for line in lines}
+
+    nobody_sees = {"no_leader", "hung", "clock", "waiting", "broken"}
+    found = counted()
+    assert {kind for kind, number in found.items() if number} == {kind for kind, _ in EACH}
+    assert {kind for kind, number in found.items() if not number} == nobody_sees
+    end_lease(state.ledger)
+    assert counted()["no_leader"] == 1
 
 
 def test_the_api_shows_each_of_them(state: SchedulerState, tenure: Tenure, viewer: Visitor) -> None:

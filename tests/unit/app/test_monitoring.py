@@ -46,7 +46,8 @@ def test_the_monitoring_page_names_the_metrics_that_there_are() -> None:
     page = (DOCS / "how-to" / "monitoring.md").read_text()
     listed = set(re.findall(r"^\| `(whalefall_\w+)` ", page, re.MULTILINE))
     source = "".join(Path(module.__file__).read_text() for module in (counted, metrics))
-    made = set(re.findall(r"\"(whalefall_(?:http|up|info|instance|supervisor|scheduler|jobs?|notices)\w*)\"", source))
+    parts = "http|up|info|instance|supervisor|scheduler|jobs?|notices|alarms"
+    made = set(re.findall(rf"\"(whalefall_(?:{parts})\w*)\"", source))
     assert listed == {f"{name}_total" if name in _COUNTERS else name for name in made}
     assert metrics_used() <= listed
 
