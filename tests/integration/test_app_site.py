@@ -208,7 +208,15 @@ def test_the_process_tree_has_states_memory_and_workers(site: Deployment, admin:
     assert all(f">{name}</a>" in page for name in rows)
     lines = admin.ask("GET", "/api/v1/processes/scheduler/logs?lines=50").json()["data"]["lines"]
     assert all(name == "scheduler.1" for name, _ in lines)
-    assert admin.ask("GET", "/processes/web.1").status_code == 200
+    one = admin.ask("GET", "/processes/web.1").text
+    workers = {child.pid for child in psutil.Process(rows["web.1"]["pid"]).children(recursive=True)}
+    assert {int(pid) for pid in re.findall(r'id="w-(\d+)"', one)} == workers
+    assert "Booting worker with pid" in one  # its last lines
+    wait_until(
+        lambda: admin.ask("GET", "/dashboard").text.count('<span class="sparked"><svg') == 2 * len(rows),
+        "memory and CPU of each process are drawn",
+        timeout_s=120,  # two samples, half a minute apart
+    )
 
 
 @pytest.mark.usefixtures("through_nginx")
