@@ -13,6 +13,7 @@ from whalefall.scheduler.running import Roster
 from whalefall.scheduler.tuning import Tuning
 
 _MARGIN = 0.8  # of the lease's life: by our own clock we stop before the database would let another begin
+_COMPLAIN_EVERY_S = 15.0
 _log = logging.getLogger("whalefall.scheduler")
 
 
@@ -40,6 +41,7 @@ class Keeper:
         self._stopping = False
         self._resigned = False
         self._told_s = 0.0  # when people were last told that we stand by
+        self._complaint, self._complained_s = "", 0.0
         self._settled = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wf-keeper", daemon=True)
 
@@ -88,9 +90,15 @@ class Keeper:
         try:
             step()
         except LedgerUnavailable as error:
-            _log.warning("%s", error)
+            self._complain(str(error))
         except Exception:  # noqa: BLE001 - no error may end this thread
             _log.exception("keeping the leases failed; trying again")
+
+    def _complain(self, sentence: str) -> None:
+        """Now and then: each step meets the same trouble each second, and a day of it would fill the log."""
+        if sentence != self._complaint or elapsed_s() - self._complained_s >= _COMPLAIN_EVERY_S:
+            self._complaint, self._complained_s = sentence, elapsed_s()
+            _log.warning("%s", sentence)
 
     def _lead(self) -> None:
         if self._resigned or self._stopping:
