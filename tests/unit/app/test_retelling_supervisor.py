@@ -9,7 +9,7 @@ whole: no English word is left but names.
 import ast
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -62,9 +62,9 @@ def translated() -> list[str]:
     return [english for english, _ in told_in("supervisor.zh_Hans.po")]
 
 
-def pieces() -> Iterator[tuple[str, str]]:
-    """The literal parts of all texts of at least two words that the supervisor may say."""
-    for name in SPEAKING:
+def pieces(names: Iterable[str] = SPEAKING) -> Iterator[tuple[str, str]]:
+    """The literal parts of all texts of at least two words that these files may say."""
+    for name in names:
         tree = ast.parse((ROOT / f"{name}.py").read_text())
         silent = {id(each) for node in ast.walk(tree) if _says_nothing(node) for each in ast.walk(node)}
         for node in ast.walk(tree):
@@ -93,24 +93,34 @@ def test_every_word_of_the_supervisor_stands_in_a_translated_sentence() -> None:
 
 
 def test_every_translation_is_of_something_that_the_supervisor_says_and_keeps_its_values() -> None:
-    constants = {
+    constants = constants_of(SPEAKING)
+    for english, chinese in told_in("supervisor.zh_Hans.po"):
+        assert set(_VALUE.findall(english)) == set(_VALUE.findall(chinese)), english
+        assert english in ERRNO or all(is_said(part, constants) for part in parts_of(english)), english
+
+
+def constants_of(names: Iterable[str]) -> set[str]:
+    """All literal text of these files."""
+    return {
         str(node.value).lower()
-        for name in SPEAKING
+        for name in names
         for node in ast.walk(ast.parse((ROOT / f"{name}.py").read_text()))
         if isinstance(node, ast.Constant)
     }
-    for english, chinese in told_in("supervisor.zh_Hans.po"):
-        assert set(_VALUE.findall(english)) == set(_VALUE.findall(chinese)), english
-        parts = [part for part in re.split(r"%\(\w+\)s", english) if TWO_WORDS.search(part)]
-        assert english in ERRNO or all(_said(part.lower().strip(")."), constants) for part in parts), english
 
 
-def _said(part: str, constants: set[str]) -> bool:
+def parts_of(sentence: str) -> list[str]:
+    """What stands between its values and has two words."""
+    found = [part for part in re.split(r"%\(\w+\)s", sentence) if TWO_WORDS.search(part)]
+    return [part.lower().strip(").") for part in found]
+
+
+def is_said(part: str, constants: set[str]) -> bool:
     """In one piece, or put together from several."""
     if any(part in constant for constant in constants):
         return True
     ends = [constant for constant in constants if constant[1:] and part.endswith(constant)]
-    return any(_said(part.removesuffix(end), constants) for end in ends)
+    return any(is_said(part.removesuffix(end), constants) for end in ends)
 
 
 class Listening(World):
