@@ -16,7 +16,7 @@ from whalefall.scheduler import of
 from whalefall.scheduler.ledger import overview
 from whalefall.scheduler.ledger.engine import reading, writing
 from whalefall.scheduler.ledger.records import new_run_id
-from whalefall.scheduler.ledger.schema import job
+from whalefall.scheduler.ledger.schema import job, run
 
 
 def test_the_migrations_make_the_tables_that_the_code_expects(app) -> None:
@@ -128,9 +128,16 @@ def test_a_failure_is_told_with_its_last_words_wherever_it_is_listed(app, admin)
         page = admin.get(path).text
         assert "ValueError: as it was told to" in page, path
         assert "Traceback" not in page, path
-    attention = admin.get("/scheduler").text.partition('id="a-failing-fail"')[2].partition("</li>")[0]
-    assert f"/runs/{started}" in attention
-    assert "ValueError: as it was told to" in attention
+    assert f"/runs/{started}" in attention(admin)
+    assert "ValueError: as it was told to" in attention(admin)
+    with writing(of(app).engine) as connection:  # as the sweeper writes it of a runner that was killed
+        connection.execute(update(run).values(state="lost", error="", reason="lost: its runner ab:1 stopped reporting"))
+    assert "lost: its runner ab:1 stopped reporting" in attention(admin)
+
+
+def attention(visitor) -> str:
+    """What stands under "Needs attention" of the job that fails."""
+    return visitor.get("/scheduler").text.partition('id="a-failing-fail"')[2].partition("</li>")[0]
 
 
 def test_the_hosts_cpu_is_the_same_for_every_thread_that_looks() -> None:

@@ -164,9 +164,9 @@ def unhappy_ends(connection: Connection, since: datetime, limit: int) -> list[Un
 
 
 def last_words(connection: Connection, run_ids: Sequence[str]) -> dict[str, str]:
-    """The end of the traceback of each of these runs, which are few."""
-    query = select(run.c.run_id, _tail_of_error(connection)).where(run.c.run_id.in_(run_ids))
-    return {row.run_id: row[1] for row in connection.execute(query)}
+    """The end of the traceback of each of these runs, which are few; of one without, its reason."""
+    query = select(run.c.run_id, _tail_of_error(connection), run.c.reason).where(run.c.run_id.in_(run_ids))
+    return {row.run_id: row[1] or row.reason for row in connection.execute(query)}
 
 
 def _tail_of_error(connection: Connection) -> ColumnElement[str]:
