@@ -50,7 +50,8 @@ def test_everything_that_can_be_done_can_be_done_here(app: Flask, admin: Visitor
             assert admin.get(path).status_code == 200, path
         for path in ("runs?job_id=greet", "fires", "state", "jobs/greet/fires"):
             assert admin.get(f"/api/v1/scheduler/{path}").status_code == 200
-        assert "1</strong> succeeded" in admin.get("/scheduler").text
+        # More than this one at a full minute: the built-in jobs fire, too.
+        assert re.search(r"[1-9]\d*</strong> succeeded", admin.get("/scheduler").text)
     finally:
         of(app).stop(5)
     assert admin.post("/api/v1/users", json={"name": "ahab", "password": PASSWORD}).status_code == 200
