@@ -190,6 +190,46 @@ def test_a_token_is_shown_once(admin: Page) -> None:
     expect(admin.get_by_text(secret)).to_have_count(0)
 
 
+def test_users_and_tokens_are_made_changed_and_taken_back(admin: Page) -> None:
+    admin.on("dialog", lambda dialog: dialog.accept())
+    admin.goto("/users")
+    admin.get_by_label("User name").fill("ishmael")
+    admin.get_by_label("Password").fill("call me what you like")
+    admin.get_by_role("button", name="Add").click()
+    row = admin.get_by_role("row", name="ishmael")
+    expect(row).to_contain_text("view")
+    row.get_by_role("button", name="Make admin").click()
+    expect(row.get_by_role("button", name="Make viewer")).to_be_visible()
+    row.get_by_role("button", name="Disable").click()
+    expect(row.get_by_role("button", name="Enable")).to_be_visible()
+    admin.goto("/tokens")
+    admin.get_by_label("What for").fill("a moment")
+    admin.get_by_role("button", name="Make it").click()
+    token = admin.get_by_role("row", name="a moment")
+    token.get_by_role("button", name="Revoke").click()
+    expect(token.get_by_role("button", name="Revoke")).to_be_hidden()
+    admin.goto("/audit")
+    for action in ("token.revoke", "token.make", "user.add"):
+        expect(admin.get_by_role("cell", name=action, exact=True).first).to_be_visible()
+
+
+def test_a_process_is_restarted_from_the_dashboard(admin: Page, site: Deployment) -> None:
+    before = site.master("scheduler")
+    admin.goto("/dashboard")
+    admin.on("dialog", lambda dialog: dialog.accept())
+    admin.get_by_role("button", name="Restart scheduler.1").click()
+    expect(admin.get_by_text("scheduler.1 restarts.")).to_be_visible()
+    row = admin.locator("#p-scheduler\\.1")
+    expect(row).not_to_contain_text(f"pid {before}", timeout=60_000)
+    expect(row).to_contain_text("ready", timeout=60_000)
+
+
+def test_the_timeline_shows_what_fires_in_the_next_day(admin: Page) -> None:
+    admin.goto("/scheduler/timeline")
+    expect(admin.get_by_role("img", name="import_orders: 1 fire")).to_be_visible()
+    expect(admin.get_by_role("img", name=re.compile("sync_stock: > "))).to_be_visible()
+
+
 def test_without_javascript_everything_can_still_be_done(open_page: OpenPage) -> None:
     page = log_in(open_page(java_script_enabled=False))
     page.goto("/scheduler")
