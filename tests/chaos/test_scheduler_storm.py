@@ -6,6 +6,7 @@ agrees. The seed is printed with a failure; WHALEFALL_CHAOS_SEED repeats it.
 """
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -104,6 +105,8 @@ class Storm:
         self.random = random.Random(seed)
         self.log: list[str] = []
         self._replicas = replicas
+        proxies = list(dict.fromkeys(replica.proxy for replica in replicas))
+        self._cuts, self._holes = itertools.cycle(proxies), itertools.cycle(proxies)
         self._restart_database, self._break_lock, self._put_cursors_back = database, lock, cursors
 
     def blow(self, seconds: float) -> None:
@@ -112,10 +115,13 @@ class Storm:
             self._kill: 5, self._freeze: 4, self._cut: 3, self._swallow: 2, self._database: 1, self._lock: 2,
             self._cursors: 2,
         }  # fmt: skip
+        cards = [happening for happening, weight in happenings.items() for _ in range(weight)]
+        deck: list[Callable[[], None]] = []  # shuffled, so that each has its share of a short storm on a busy machine
         while time.monotonic() < end:
             time.sleep(self.random.uniform(0.2, 1.0))  # the storm's own rhythm
             self._wake_the_stopped()
-            self.random.choices(list(happenings), list(happenings.values()))[0]()
+            deck = deck or self.random.sample(cards, len(cards))
+            deck.pop()()
 
     def calm(self) -> None:
         """Everybody wakes, then everybody is killed: the worst last moment."""
@@ -152,12 +158,12 @@ class Storm:
 
     def _cut(self) -> None:
         self.log.append("connections cut")
-        self._one().proxy.cut()
+        next(self._cuts).cut()
 
     def _swallow(self) -> None:
         how_long = self.random.uniform(0.5, 4.0)
         self.log.append(f"connections swallowed for {how_long:.1f} s")
-        proxy = self._one().proxy
+        proxy = next(self._holes)
         proxy.swallow(how_long)
         if self.random.random() < 0.5:
             proxy.cut()  # when the hole ends: whether what was sent has arrived, nobody is told
