@@ -50,7 +50,7 @@ def test_the_page_shows_them_and_whom_they_reach_without_secrets(make, told: Fla
     assert "mail.example refused user and password (535)" in page
     assert OVER_RATE in page
     assert "&lt;script&gt;" in page
-    assert "Nobody is told" in page
+    assert "Only the log is told" in page
     site = make(
         notify_webhook_url="https://hooks.example/T0/B0/key",
         smtp_url="smtp://user:hunter2@mail.example:587?starttls",
