@@ -23,11 +23,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def image() -> str:
+def engine_ready() -> None:
     ready = engine("ready", timeout_s=500, check=False)
     if ready.returncode == NOT_HERE:
         pytest.skip(ready.stderr.strip())
     assert ready.returncode == 0, ready.stderr
+
+
+@pytest.fixture(scope="session")
+def image(engine_ready: None) -> str:
     engine("build", "--tag", IMAGE, str(ROOT), timeout_s=500)
     return IMAGE
 

@@ -60,6 +60,15 @@ class Container:
         self.id = engine("run", *words).stdout.split()[-1]
         self.processes: list[psutil.Process] = []
 
+    @classmethod
+    def that_runs(cls, container_id: str, http: int) -> Self:
+        """One that somebody else has started, with its port `http` published."""
+        container = cls.__new__(cls)
+        container.ports = Ports(http, 0, 0)
+        container.id = container_id
+        container.processes = []
+        return container
+
     def __enter__(self) -> Self:
         return self
 
