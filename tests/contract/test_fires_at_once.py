@@ -165,3 +165,14 @@ def test_the_longest_waiting_are_claimed_first(ledger: Ledger) -> None:
     claimed = [one.run.not_before for one in ledger.claim(tenure, "thread", 100, 30)]
     assert claimed == sorted(claimed)
     assert len(claimed) == 6
+
+
+def test_a_long_reconciliation_is_never_silent_for_long(ledger: Ledger) -> None:
+    """PostgreSQL ends a transaction of ours that is idle for 8 s, and a hundred thousand unchanged jobs take longer."""
+    crowd = [declared(f"job{number:05}", "cron", hour=1) for number in range(5_000)]
+    bring_in(ledger, *crowd)
+    asked: list[str] = []
+    event.listen(ledger.engine, "before_cursor_execute", lambda _c, _cursor, text, *_: asked.append(text))
+    assert bring_in(ledger, *crowd).changed == ()
+    looks = [text for text in asked if text.startswith("SELECT") and "FROM" not in text]
+    assert len(looks) >= 1 + 2 * (5_000 // 2_000), "the clock is asked on the way, both for new and for known jobs"

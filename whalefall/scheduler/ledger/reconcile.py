@@ -4,7 +4,7 @@ New jobs are added, changed ones updated, jobs gone from code retired, jobs that
 pauses and cursors survive; nothing is ever deleted here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from whalefall.scheduler.ledger.records import JobRecord
 EDITED = "the code changed its trigger before it fired"
 BUILTIN = "whalefall.app"  # what `serve` runs without an application; its one job may be retired by any
 _NAMED = 3  # jobs in a sentence
+_UNSEEN_MAX = 2_000  # declarations between two statements: less than a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,11 @@ def reconcile(connection: Connection, code: Code) -> Reconciled:
     now = jobs.now(connection)
     stored = jobs.every_row(connection)
     refuse_foreign({record.job_id: record.application for record in stored.values() if _declared(record)}, code)
-    added = [_new(declaration, code, now) for declaration in code.declarations if declaration.job_id not in stored]
+    added = [
+        _new(declaration, code, now)
+        for declaration in _showing_life(connection, code.declarations)
+        if declaration.job_id not in stored
+    ]
     jobs.add(connection, [jobs.as_row(record) for record in added])
     events.note_many(
         connection,
@@ -61,7 +66,7 @@ def reconcile(connection: Connection, code: Code) -> Reconciled:
     )
     changed = [
         declaration.job_id
-        for declaration in code.declarations
+        for declaration in _showing_life(connection, code.declarations)
         if declaration.job_id in stored and _update(connection, stored[declaration.job_id], declaration, code, now)
     ]
     declared = {declaration.job_id for declaration in code.declarations}
@@ -79,6 +84,14 @@ def reconcile(connection: Connection, code: Code) -> Reconciled:
     return Reconciled(
         tuple(record.job_id for record in added), tuple(changed), tuple(retired), tuple(broken), tuple(sorted(declared))
     )
+
+
+def _showing_life(connection: Connection, declarations: Sequence[Declaration]) -> Iterator[Declaration]:
+    """To compute a hundred thousand triggers takes longer than a transaction may be idle on PostgreSQL."""
+    for number, declaration in enumerate(declarations, start=1):
+        if number % _UNSEEN_MAX == 0:
+            jobs.now(connection)
+        yield declaration
 
 
 def refuse_foreign(owners: Mapping[str, str], code: Code) -> None:
