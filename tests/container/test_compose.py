@@ -1,6 +1,7 @@
 """docker-compose.prod.yml as it stands, in a copy of what the image is made of: brought up as its page says."""
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -29,7 +30,8 @@ SECRET_KEY={secret}
 POSTGRES_PASSWORD=p@ss/w:rd#%20?&
 WHALEFALL_ADMIN_PASSWORD={password}
 SCHEDULER_TIMEZONE=Europe/Berlin
-PORT={port}
+PORT=5000
+HTTP_PORT={port}
 """
 WITHIN_S = 120.0
 
@@ -53,7 +55,7 @@ class Composition:
     def compose(self, *words: str, timeout_s: float = 200.0, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = ["bash", str(ENGINE), "compose", "--project-name", self.project, "--file", FILE, *words]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        environ = {name: value for name, value in os.environ.items() if name not in ("PORT", "SECRET_KEY")}
+        environ = {name: value for name, value in os.environ.items() if name not in ("HTTP_PORT", "SECRET_KEY")}
         done = subprocess.run(
             command,
             cwd=self.directory,
@@ -239,10 +241,19 @@ def test_what_was_changed_survives_down_and_up(site: Composition) -> None:
     assert (job["state"], job["pause_reason"]) == ("STATE_PAUSED", "over winter")
 
 
-def test_without_the_secrets_it_says_what_to_set(site: Composition, tmp_path: Path) -> None:
+def test_without_the_secrets_it_says_what_to_set(engine_ready: None, tmp_path: Path) -> None:
     bare = Composition(tmp_path)
     shutil.copy(ROOT / FILE, tmp_path)
     (tmp_path / ".env").write_text("POSTGRES_PASSWORD=secret\n")
     done = bare.compose("config", check=False)
     assert done.returncode != 0
     assert "set SECRET_KEY in .env" in done.stdout + done.stderr
+
+
+def test_without_a_port_it_is_published_on_80(engine_ready: None, tmp_path: Path) -> None:
+    bare = Composition(tmp_path)
+    shutil.copy(ROOT / FILE, tmp_path)
+    (tmp_path / ".env").write_text("SECRET_KEY=secret\nPOSTGRES_PASSWORD='a$b#c'\n")
+    found = bare.compose("config").stdout
+    assert re.search(r"""- ['"]?80:8080|published: ['"]?80\b""", found), found
+    assert "http://localhost:80\n" in found
