@@ -1,5 +1,6 @@
 """Builds the image once per session, from the working tree as it is."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +35,19 @@ def engine_ready() -> None:
 def image(engine_ready: None) -> str:
     engine("build", "--tag", IMAGE, str(ROOT), timeout_s=500)
     return IMAGE
+
+
+@pytest.fixture(scope="session")
+def bridged(image: str) -> None:
+    """Containers can have a network of their own here, which a machine may refuse to those who may run containers."""
+    name = f"whalefall-test-{os.getpid()}"
+    engine("network", "create", name, check=False)
+    try:
+        tried = engine("run", "--rm", "--network", name, "--entrypoint", "true", image, check=False)
+    finally:
+        engine("network", "rm", "--force", name, check=False)
+    if tried.returncode:
+        pytest.skip(f"containers get no network of their own here: {tried.stderr.strip().splitlines()[-1:]}")
 
 
 @pytest.fixture(scope="module")

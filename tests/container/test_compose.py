@@ -137,7 +137,7 @@ def checkout(directory: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(engine_ready: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composition]:
+def site(bridged: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composition]:
     engine("databases", timeout_s=500)
     directory = checkout(tmp_path_factory.mktemp("checkout"))
     with Composition(directory) as running:
