@@ -19,7 +19,7 @@ from tests.support.postgres import PostgresServer, binaries
 from tests.support.troubles import Trouble
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 APPLICATION = '''
 import os
