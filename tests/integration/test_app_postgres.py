@@ -130,7 +130,7 @@ def _everything_says_so(admin: Visitor) -> None:
         assert (answer.status_code, answer.json["message_code"]) == (503, "DATABASE_UNAVAILABLE")
     page = admin.get("/scheduler")
     assert page.status_code == 503
-    assert "The database does not answer right now." in page.text
+    assert "Start it, or mend DATABASE_URL." in page.text
 
 
 def test_two_administrators_cannot_take_the_role_from_one_another_at_once(

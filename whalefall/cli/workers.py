@@ -31,8 +31,9 @@ def _ask(path: Path) -> list[dict[str, Any]]:
 
 
 def _told(worker: dict[str, Any]) -> dict[str, Any]:
+    age_s = worker.get("last_heartbeat")
     return {
         "worker": worker.get("age"),
-        "heartbeat_age_s": worker.get("last_heartbeat"),
+        "heartbeat_age_s": None if age_s is None else max(0.0, age_s),  # it may come between Gunicorn's two looks
         "aborted": worker.get("aborted", False),
     }

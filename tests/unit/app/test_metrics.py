@@ -24,7 +24,7 @@ def test_jobs_runs_and_the_schedulers_health_are_there(app, admin) -> None:
     found = scrape(admin)
     assert found["whalefall_jobs", "state=running"] == 5
     assert found["whalefall_job_runs_total", "job=greet", "state=cancelled"] == before + 1
-    assert found["whalefall_job_runs_total", "job=fail", "state=failed"] == 0
+    assert ("whalefall_job_runs_total", "job=fail", "state=failed") in found, "there before the first one fails"
     assert found["whalefall_scheduler_healthy",] == 0
     assert found["whalefall_up", "part=scheduler"] == 1
     assert found["whalefall_up", "part=supervisor"] == 0

@@ -4,6 +4,7 @@ def post_worker_init(worker): whalefall.app.notify.worker.start_worker(worker.ws
 def worker_exit(server, worker): whalefall.app.notify.worker.stop_worker()
 """
 
+import logging
 from typing import Any
 
 from whalefall.app.notify.channels import channels_of, rules_of, site_of
@@ -20,11 +21,23 @@ _started: list[Crew] = []
 def start_worker(wsgi_app: Any, pace: Pace | None = None) -> int:
     """Starts the crew of each ledger that the Flask apps in `wsgi_app` have. Answers how many were started."""
     states = {state.database_url: state for app in flask_apps(wsgi_app) if (state := app.extensions.get(KEY))}
+    _speak()
     crews = [crew_of(state, pace or Pace()) for state in states.values()]
     for crew in crews:
         crew.start()
     _started.extend(crews)
     return len(crews)
+
+
+def _speak() -> None:
+    """Where the application configured no logging, what is seen goes to standard error; also that it is over (INFO)."""
+    log = logging.getLogger("whalefall.notify")
+    if not log.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False  # should the application configure its logging later, nothing is said twice
 
 
 def stop_worker(wait_s: float = _WAIT_S) -> None:
