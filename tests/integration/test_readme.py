@@ -34,7 +34,7 @@ TUTORIAL = re.findall(
 ELSEWHERE = {
     "make serve": "sets up the machine; CI begins with `make test`, which does the same",
     "make test": "is what runs this",
-    "pip install 'whalefall[postgres]'": "test_wheel.py installs the built wheel",
+    "pip install '/path/to/whalefall[postgres]'": "test_wheel.py installs the built wheel",
     "whalefall serve shop:app": "is what the commands below are given to",
 }
 SAY = {
