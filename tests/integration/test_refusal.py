@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.supervised import Supervised, free_port, instance, python
+from tests.support.waiting import wait_until
 from whalefall.plan import Listener, RestartPolicy, StopPolicy
 
 # Serves one connection after the other from a socket that it expects to block, as simple servers do.
@@ -52,7 +53,9 @@ def test_a_stopped_service_gets_its_socket_back_as_it_was(tmp_path: Path, port: 
             client.close()
         supervised.ask("start", "web")
         assert [ask(port) for _ in range(20)] == [b"served"] * 20
-        assert supervised.output().count("blocking True") == 2
+        wait_until(
+            lambda: supervised.output().count("blocking True") == 2, "both found it blocking", 20, supervised.output
+        )
         assert supervised.stop() == 0
 
 
