@@ -4,26 +4,21 @@
 """
 
 import argparse
-import datetime as dt
 import os
-import platform
 import shutil
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
-import whalefall
 from bench import leaks, main_job, measures
+from bench.page import Row, machine, table, write
 from bench.peers import ROOT, Peer, contestants, install_peers, whalefall_as_pid_1, whalefall_raw, whalefall_serve
 
 PAGE = ROOT / "docs" / "explanation" / "measurements.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
-Row = tuple[str, ...]
 Result = TypeVar("Result")
 
 
@@ -34,12 +29,6 @@ def ratio(value: float, ours: float, unit: str, digits: int = 1) -> str:
         return text
     times = value / ours
     return f"{text} ({times:.0f}x)" if times >= 10 else f"{text} ({times:.2g}x)"
-
-
-def table(title: str, head: Row, rows: Sequence[Row]) -> str:
-    lines = [f"### {title}", "", "| | " + " | ".join(head) + " |", "|---|" + "--:|" * len(head)]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([*lines, ""])
 
 
 def interleaved(
@@ -184,19 +173,6 @@ def _columns(title: str, head: Row, columns: Sequence[Mapping[str, str]]) -> str
     return table(title, head, [(name, *(column[name] for column in columns)) for name in columns[0]])
 
 
-def machine(versions: Mapping[str, str], load_before: float) -> str:
-    peers = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        "",
-    )
-    return (
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}: whalefall {whalefall.__version__}, {peers}; "
-        f"Python {platform.python_version()}, Linux {platform.release()}, {os.cpu_count()} cores ({model}), "
-        f"load {load_before:.1f} at the start, {os.getloadavg()[0]:.1f} at the end.\n"
-    )
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="bench", description=__doc__)
     arguments.add_argument("--quick", action="store_true", help="fewer rounds, printed only")
@@ -222,11 +198,9 @@ def main() -> None:
         print(parts[-1], flush=True)
         print(f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(f"{time.monotonic() - since:.0f} s in all", file=sys.stderr)
-    parts.insert(0, machine(versions, load_before))
+    parts.insert(0, machine([f"{name} {version}" for name, version in versions.items() if version], load_before))
     if not quick:
-        before, _, rest = PAGE.read_text().partition(BEGIN)
-        after = rest.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n".join(parts) + f"\n{END}{after}")
+        write(PAGE, parts)
 
 
 main()

@@ -8,11 +8,9 @@ docs/explanation/measurements-scheduler.md; asserts no times.
 
 import argparse
 import contextlib
-import datetime as dt
 import itertools
 import json
 import os
-import platform
 import sqlite3
 import statistics
 import subprocess
@@ -29,17 +27,13 @@ from typing import Any
 
 import psutil
 
-import whalefall
+from bench.page import ROOT, Row, machine, table, write
 from bench.scheduler_scenes import PATIENCE_S, THREADS, TOO_LATE, Result, quantile
 from tests.support.postgres import PostgresServer, binaries
 
-ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "explanation" / "measurements-scheduler.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SCENE_S = 2 * PATIENCE_S + 60  # no scene takes longer, or it hangs
 EVERY_S = 0.1  # between the fires of the lone job: the shortest interval there is
-
-Row = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +173,7 @@ def idle(among: Sequence[Database], directory: Path, sizes: Sizes) -> str:
     return table(title, ("CPU time", "of one core", "until all were declared"), rows)
 
 
-def table(title: str, head: Row, rows: Sequence[Row]) -> str:
-    lines = [f"### {title}", "", "| | " + " | ".join(head) + " |", "|---|" + "--:|" * len(head)]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([*lines, ""])
-
-
-def machine(load_before: float, directory: Path, among: Sequence[Database]) -> str:
+def where(load_before: float, directory: Path, among: Sequence[Database]) -> str:
     versions = [
         f"APScheduler {version('apscheduler')}",
         f"SQLAlchemy {version('sqlalchemy')}",
@@ -193,22 +181,14 @@ def machine(load_before: float, directory: Path, among: Sequence[Database]) -> s
     ]
     if any(database.name == "PostgreSQL" for database in among):
         versions.append(_postgres_version())
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        "",
-    )
-    return (
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}: whalefall {whalefall.__version__}, {', '.join(versions)}; "
-        f"Python {platform.python_version()}, Linux {platform.release()}, {os.cpu_count()} cores ({model}), "
-        f"databases on {_file_system(directory)}, where fsync of a page takes {1000 * _fsync_s(directory):.2f} ms; "
-        f"load {load_before:.1f} at the start, {os.getloadavg()[0]:.1f} at the end.\n"
-    )
+    disk = f"databases on {_file_system(directory)}, where fsync of a page takes {1000 * _fsync_s(directory):.2f} ms"
+    return machine(versions, load_before, disk)
 
 
 def _postgres_version() -> str:
-    where = binaries()
-    assert where is not None
-    said = subprocess.run([where / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    found = binaries()
+    assert found is not None
+    said = subprocess.run([found / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
     return f"PostgreSQL {said.split()[2]}"
 
 
@@ -247,17 +227,11 @@ def main() -> None:
         ):
             parts.append(play())
             print(parts[-1], flush=True)
-        parts.insert(0, machine(load_before, directory, among))
+        parts.insert(0, where(load_before, directory, among))
         print(parts[0])
     print(f"{time.monotonic() - since:.0f} s in all", file=sys.stderr)
     if not options.quick and not options.only:
-        write(parts)
-
-
-def write(parts: Sequence[str]) -> None:
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n".join(parts) + f"\n{END}{after}")
+        write(PAGE, parts)
 
 
 if __name__ == "__main__":

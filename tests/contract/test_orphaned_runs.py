@@ -24,6 +24,12 @@ def begun(ledger: Ledger, tenure: Tenure, job_id: str) -> str:
     return run_id
 
 
+def remove_row(ledger: Ledger, job_id: str) -> None:
+    """As somebody does it who has a shell of the database."""
+    with ledger.writing() as connection:
+        connection.execute(delete(job).where(job.c.job_id == job_id))
+
+
 def test_the_run_of_a_job_that_was_deleted_is_swept(ledger: Ledger) -> None:
     tenure = lead(ledger)
     record = JobRecord.of(declared("added", on_crash="rerun"), timezone="UTC", now=ledger.now(), origin="api")
@@ -40,8 +46,7 @@ def test_the_run_of_a_job_whose_row_was_removed_by_hand_is_swept(ledger: Ledger)
     bring_in(ledger, declared("by_hand", on_crash="rerun"))
     tenure = lead(ledger)
     run_id = begun(ledger, tenure, "by_hand")
-    with ledger.writing() as connection:
-        connection.execute(delete(job).where(job.c.job_id == "by_hand"))
+    remove_row(ledger, "by_hand")
     assert ledger.sweep(tenure) == [], "its lease lives"
     assert ledger.sweep(tenure, is_dead=lambda holder: holder == "me") == [(run_id, RunState.LOST)]
 
@@ -50,8 +55,7 @@ def test_a_stop_ends_the_run_of_a_job_that_was_deleted(ledger: Ledger) -> None:
     bring_in(ledger, declared("by_hand", on_crash="rerun"))
     tenure = lead(ledger)
     run_id = begun(ledger, tenure, "by_hand")
-    with ledger.writing() as connection:
-        connection.execute(delete(job).where(job.c.job_id == "by_hand"))
+    remove_row(ledger, "by_hand")
     assert ledger.cut_off("me", [run_id], "the stop could not wait") == [(run_id, RunState.LOST)]
 
 

@@ -1,9 +1,11 @@
 """Jobs of the scheduler's integration tests: found by name, as a user's are."""
 
+import contextlib
 import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,15 @@ from whalefall import current_run
 
 gate = threading.Event()  # what waits here goes on when a test says so
 seen: list[Any] = []
+
+
+@contextlib.contextmanager
+def fresh() -> Iterator[None]:
+    """Nothing seen and the gate closed; at the end nobody is left waiting at it."""
+    seen.clear()
+    gate.clear()
+    yield
+    gate.set()
 
 
 def note(**what: Any) -> None:

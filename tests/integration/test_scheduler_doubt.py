@@ -42,10 +42,8 @@ def ticking() -> Scheduler:
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    jobs.seen.clear()
-    jobs.gate.clear()
-    yield
-    jobs.gate.set()
+    with jobs.fresh():
+        yield
 
 
 def test_a_leader_that_cannot_reach_its_ledger_stops_believing_in_time(sqlite_url: str) -> None:

@@ -26,10 +26,8 @@ MINUTES = 250  # of instants that nobody looked at: more than get a row each
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    jobs.seen.clear()
-    jobs.gate.clear()
-    yield
-    jobs.gate.set()
+    with jobs.fresh():
+        yield
 
 
 def fails() -> None:

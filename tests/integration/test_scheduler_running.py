@@ -37,10 +37,8 @@ YEARLY: dict[str, Any] = {"month": 1, "day": 1}  # declared, and not due while t
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    jobs.seen.clear()
-    jobs.gate.clear()
-    yield
-    jobs.gate.set()
+    with jobs.fresh():
+        yield
 
 
 @pytest.fixture
