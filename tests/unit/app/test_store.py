@@ -117,9 +117,9 @@ def test_what_needs_attention_is_found_wherever_it_is(app, admin) -> None:
 
 def test_a_failure_is_told_with_its_last_words_wherever_it_is_listed(app, admin) -> None:
     """One who sees that a job failed wants to know what of, before any click."""
-    started = admin.post("/api/v1/scheduler/jobs/fail/actions/run", json={}).json["data"]["run_id"]
-    assert of(app).start()
+    assert of(app).start()  # first: what the template's jobs missed since it was made is on record before, not after
     try:
+        started = admin.post("/api/v1/scheduler/jobs/fail/actions/run", json={}).json["data"]["run_id"]
         address = f"/api/v1/scheduler/runs/{started}"
         wait_until(lambda: admin.get(address).json["data"]["state"] == "failed", "the run has failed")
     finally:
