@@ -2,11 +2,7 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -14,7 +10,7 @@ import pytest
 import requests
 
 from tests.support.deployment import thread_names
-from tests.support.shell import Shell, children_of
+from tests.support.shell import Shell, children_of, honcho
 from tests.support.supervised import ROOT, free_port
 from tests.support.waiting import wait_until
 
@@ -30,21 +26,6 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     shutil.copy(ROOT / "Procfile", tmp_path / "Procfile")
     yield shell
     assert not children_of(shell), shell.log()
-
-
-@contextmanager
-def honcho(shell: Shell, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`honcho start …`; when it has ended, so have all processes that it started."""
-    with (shell.directory / "log").open("ab") as log:
-        command = [sys.executable, "-m", "honcho", "start", *words]
-        process = subprocess.Popen(command, cwd=shell.directory, env=shell.environ, stdout=log, stderr=log)
-    try:
-        yield process
-    finally:
-        tree = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-        wait_until(lambda: not any(each.is_running() for each in tree), "honcho's processes are gone", 30, shell.log)
 
 
 def status(port: int | str, path: str) -> int:

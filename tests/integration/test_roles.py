@@ -17,7 +17,7 @@ from typing import Any, Self
 import psutil
 import pytest
 
-from tests.support.shell import Shell, children_of
+from tests.support.shell import Shell, children_of, honcho
 from tests.support.supervised import ROOT, free_port
 from tests.support.waiting import wait_until
 from whalefall.planner import nginx
@@ -284,18 +284,10 @@ def test_the_same_procfile_runs_under_honcho(shell: Shell) -> None:
     base = room_for_three()
     shell.environ |= {"PORT": str(base), "WHALEFALL_APP": "told:app"}
     del shell.environ["WEB_LISTEN"]
-    with (shell.directory / "log").open("ab") as log:
-        honcho = subprocess.Popen(
-            [sys.executable, "-m", "honcho", "start"], cwd=shell.directory, env=shell.environ, stdout=log, stderr=log
-        )
-    try:
+    with honcho(shell):
         told = until_answers(shell, base, "/x")
         assert (told["scheduler"], told["port"]) == ("false", str(base + 100))
         assert until_answers(shell, base, "/api/v1/scheduler/jobs")["scheduler"] == "true"
-    finally:
-        honcho.terminate()
-        honcho.wait(40)
-    wait_until(lambda: not children_of(shell), "everything that honcho started is gone", 30, shell.log)
 
 
 def room_for_three() -> int:

@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
 from tests.support.supervised import ROOT, free_port
+from tests.support.waiting import wait_until
 
 ANSWER_WITHIN_S = 60
 
@@ -62,3 +65,26 @@ def children_of(shell: Shell) -> list[psutil.Process]:
         except (psutil.Error, OSError):
             continue
     return [each for each in found if each.status() != psutil.STATUS_ZOMBIE]
+
+
+@contextmanager
+def honcho(shell: Shell, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`honcho start …`; when it has ended, so have all processes that it started.
+
+    Unbuffered: honcho prints in its signal handler, and where a line is just being written, a buffered stdout raises
+    (`reentrant call`) and honcho hangs with its children.
+    """
+    with (shell.directory / "log").open("ab") as log:
+        command = [sys.executable, "-u", "-m", "honcho", "start", *words]
+        process = subprocess.Popen(command, cwd=shell.directory, env=shell.environ, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(40)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    wait_until(lambda: not children_of(shell), "everything that honcho started is gone", 30, shell.log)
