@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,23 +130,29 @@ def _in(directory: Path) -> Iterator[psutil.Process]:
                 yield process
 
 
-def requests_per_s(rounds: int, seconds: int) -> tuple[float, float] | None:
-    """(under whalefall, the same Nginx and Gunicorns started by hand): medians of interleaved rounds of wrk."""
+def requests_per_s(rounds: int, seconds: int) -> dict[str, float] | None:
+    """Under whalefall, and the same Nginx and Gunicorns started by hand: medians of interleaved rounds of wrk."""
     wrk = shutil.which("wrk")
     if wrk is None:
         return None
-    with tempfile.TemporaryDirectory(prefix="wfb-") as one, tempfile.TemporaryDirectory(prefix="wfb-") as other:
-        for place in (one, other):
-            shutil.copy(ROOT / "Procfile", Path(place) / "Procfile")
-        by_hand = [sys.executable, "-m", "bench.by_hand"]
-        environ = _environ(Path(other))
-        with _running("whalefall", Path(one)) as job, _answering(by_hand, Path(other), environ):
-            took: dict[int, list[float]] = {job.port: [], int(environ["PORT"]): []}
-            for _ in range(rounds):
-                for port, seen in took.items():
-                    seen.append(_wrk(wrk, port, seconds))
-            ours, theirs = (statistics.median(seen) for seen in took.values())
-            return ours, theirs
+    by_hand = [sys.executable, "-m", "bench.by_hand"]
+    with ExitStack() as stack:
+        ports: dict[str, int] = {}
+        for name, command in {
+            "whalefall": None,
+            "by hand, in a terminal each": [*by_hand, "apart"],
+            "by hand, in one terminal": by_hand,
+        }.items():
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wfb-")))
+            shutil.copy(ROOT / "Procfile", directory / "Procfile")
+            environ = _environ(directory)
+            ports[name] = int(environ["PORT"])
+            stack.enter_context(_answering(command or COMMANDS[name](directory, environ), directory, environ))
+        took: dict[str, list[float]] = {name: [] for name in ports}
+        for _ in range(rounds):
+            for name, port in ports.items():
+                took[name].append(_wrk(wrk, port, seconds))
+    return {name: statistics.median(seen) for name, seen in took.items()}
 
 
 def _wrk(program: str, port: int, seconds: int) -> float:

@@ -154,6 +154,8 @@ class Loop:
                 yield from ((self.output.speaking, speaking) for speaking, _ in self.output.speaking.select(0))
             else:
                 yield self.selector, key
+        for speaking in self.output.spoke(clock.now()):
+            yield self.output.speaking, speaking
 
     def _ready(self, kind: str, name: str) -> None:
         match kind:

@@ -50,6 +50,8 @@ class Refusal(AfterTurn):
         """Listeners that only instances have which nothing but a wish brings back, or a moment that is far away."""
         slots = self.loop.engine.slots.values()
         down = {name for slot in slots if self._is_down(slot) for name in slot.instance.listeners}
+        if not down:  # every turn asks, and this is nearly every turn
+            return set()
         used = {name for slot in slots if not self._is_down(slot) for name in slot.instance.listeners}
         return (down - used) & self.loop.sockets.keys()
 

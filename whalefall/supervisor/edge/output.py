@@ -1,8 +1,9 @@
 """The children's pipes: read in large chunks, cut into lines, named, remembered, passed on to the sink.
 
 The pipes have a selector of their own, which stands in the loop's as one descriptor. So that a trickle of lines (an
-access log under load) does not wake us for each, it is left alone for REST_S whenever little came twice within that
-time: the lines gather in their pipes. What comes alone is passed on at once, and a flood never rests.
+access log under load) does not wake us for each, it is left alone for a rest: the lines gather in their pipes. A rest
+is as long as what comes meanwhile will fill half a pipe, so nobody who writes has to wait; what comes alone is passed
+on at once, and a flood never rests.
 """
 
 import contextlib
@@ -20,9 +21,10 @@ from whalefall.supervisor.edge.logfiles import LogFiles
 from whalefall.supervisor.edge.sink import Sink
 
 KEY = ("outputs", "")
-REST_S = 0.01
-_TRICKLE_BYTES = 4_096  # in one turn; far below a pipe's capacity, so that nobody who writes has to wait for our rest
+REST_S = 0.04
+_SHORTEST_REST_S = 0.002
 _CHUNK_BYTES = 65_536  # a pipe's default capacity, pipe(7)
+_GATHERED_BYTES = _CHUNK_BYTES // 2  # in a rest, from all pipes together
 _LAST_CHUNKS = 16  # of a dead child, so that a flood cannot hold up its restart
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 _OURSELVES = "whalefall"
@@ -52,7 +54,7 @@ class Output:
     followers: list["Follower"] = field(factory=list)
     paused: bool = False
     speaking: selectors.DefaultSelector = field(factory=selectors.DefaultSelector)
-    taken: int = 0  # bytes in this turn
+    taken: int = 0  # bytes in this turn, or in this rest
     taken_at: float = 0.0  # the last turn that brought any
     rests_until: float | None = None
 
@@ -113,17 +115,29 @@ class Output:
         tail = self.tails.get(name)
         return [] if tail is None else tail.last(count, life)
 
+    def spoke(self, now: float) -> list[selectors.SelectorKey]:
+        """At the end of a rest: whoever has said something meanwhile."""
+        if self.rests_until is None or now < self.rests_until:
+            return []
+        return [key for key, _ in self.speaking.select(0)]
+
     def look_at_the_clock(self, now: float) -> None:
-        """Once a turn, after all that was to be read: begin a rest, or end one."""
-        if self.rests_until is None:
-            if self.taken and self.taken < _TRICKLE_BYTES and now - self.taken_at < REST_S:
+        """Once a turn, after all that was to be read: begin a rest, go on with it, or end it."""
+        resting = self.rests_until is not None
+        if self.rests_until is not None and now < self.rests_until:
+            return
+        rest_s, since_s = 0.0, now - self.taken_at
+        if self.taken and (resting or since_s < REST_S):
+            rest_s = min(REST_S, since_s * _GATHERED_BYTES / self.taken)
+        if rest_s >= _SHORTEST_REST_S:
+            self.rests_until = now + rest_s
+            if not resting:
                 self.selector.unregister(self.speaking)
-                self.rests_until = now + REST_S
-            self.taken_at = now if self.taken else self.taken_at
-            self.taken = 0
-        elif now >= self.rests_until:
+        elif resting:
             self.rests_until = None
             self.selector.register(self.speaking, selectors.EVENT_READ, KEY)
+        if self.taken:
+            self.taken_at, self.taken = now, 0
 
     def resume(self) -> None:
         """After the sink has moved: read the children again if there is room."""
