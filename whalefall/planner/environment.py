@@ -20,6 +20,7 @@ PRIVATE = frozenset(
 MASK = "********"
 _SECRET_NAME = re.compile(r"KEY|TOKEN|PASSWORD|PASSWD|SECRET|DSN|CREDENTIAL", re.IGNORECASE)
 _NOT_SECRET = frozenset({"TLS_KEY"})  # the name of a file
+_LOCK_WORD = re.compile(r"[a-z]+(-[a-z]+)*\Z")  # `sql`, `postgres-advisory`: how, and nothing that opens anything
 _CREDENTIALS = re.compile(r"(?<=://)([^:/@\s]*):\S*@")  # up to the last @: passwords hold @ and /, too
 
 
@@ -84,7 +85,7 @@ def masked(name: str, value: str) -> str:
         return "/".join([*shown.split("/")[:3], MASK])  # of a webhook the path is the password
     if flagged and "://" in value:
         return re.sub(r"\?.*", f"?{MASK}", shown)  # drivers take passwords from the query, too
-    if shown != value:
+    if shown != value or (name == "SCHEDULER_LOCK" and _LOCK_WORD.match(value)):
         return shown
     if flagged or (_SECRET_NAME.search(name) and name not in _NOT_SECRET):
         return MASK
