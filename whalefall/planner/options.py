@@ -2,11 +2,12 @@
 
 A key is one row in TOP or SERVICE: its name, how its value is checked, and what it is for. `docs/reference/options.md`
 and the JSON schema beside it are held to these tables by tests. An unknown key is refused with the nearest known one: a
-typo must not be a default.
+typo must not be a default. An error names the line, where the text of the file is at hand.
 """
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 from whalefall.errors import ConfigError
 from whalefall.plan import Dependency
-from whalefall.planner import values
+from whalefall.planner import toml_lines, values
 from whalefall.planner.values import Kind
 
 
@@ -68,14 +69,20 @@ class Options:
     path: str = ""
     app: str = ""
     services: Mapping[str, ServiceOptions] = dataclasses.field(default_factory=dict)
+    lines: Mapping[toml_lines.Path, int] = dataclasses.field(default_factory=dict, compare=False)
 
     def of(self, service: str) -> ServiceOptions:
         """The options of `service`, all unset if the file has no table for it."""
         return self.services.get(service, ServiceOptions())
 
     def where(self, service: str, key: str = "") -> str:
-        """`pyproject.toml: [tool.whalefall.services.web] ready`, for errors and for `plan`."""
-        return f"{self.path}: [{_prefix(self.path)}services.{service}] {key}".strip()
+        """`pyproject.toml:7: [tool.whalefall.services.web] ready`, for errors and for `plan`."""
+        place = _place(self.path, self.lines, ("services", service, *([key] if key else [])))
+        return f"{place}: [{_prefix(self.path)}services.{service}] {key}".strip()
+
+    def where_top(self, key: str) -> str:
+        """The same for a key at the top: `whalefall.toml:1: app`."""
+        return f"{_place(self.path, self.lines, (key,))}: {key}"
 
 
 TOP = (
@@ -119,27 +126,32 @@ def read(directory: Path) -> Options:
     """The options in `directory`: whalefall.toml if it exists, else [tool.whalefall] of pyproject.toml, else none."""
     own, project = directory / "whalefall.toml", directory / "pyproject.toml"
     if own.exists():
-        return from_document(_load(own), own.name)
+        document, text = _load(own)
+        return from_document(document, own.name, text)
     if project.exists():
-        tool = _load(project).get("tool")
+        document, text = _load(project)
+        tool = document.get("tool")
         table = tool.get("whalefall", {}) if isinstance(tool, dict) else {}
-        return from_document(table, project.name)
+        return from_document(table, project.name, text)
     return Options()
 
 
-def from_document(document: Any, path: str) -> Options:
-    """Raises ConfigError that names file, table and key."""
-    prefix = _prefix(path)
+def from_document(document: Any, path: str, text: str = "") -> Options:
+    """Raises ConfigError that names file, line (by the file's `text`), table and key."""
+    prefix, lines = _prefix(path), toml_lines.lines_of(text)
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: tool.whalefall is no table. Write [tool.whalefall] and its keys below.")
-    top = _read_table(TOP, document, path, f"[{prefix[:-1]}]" if prefix else "the top")
+        place = _place(path, lines, ())
+        raise ConfigError(f"{place}: tool.whalefall is no table. Write [tool.whalefall] and its keys below.")
+    read_top = _Table(path, lines, (), f"[{prefix[:-1]}]" if prefix else "the top")
+    top = read_top.read(TOP, document)
     services = {}
     for name, table in top.get("services", {}).items():
-        where = f"[{prefix}services.{name}]"
+        inner = _Table(path, lines, ("services", name), f"[{prefix}services.{name}]")
         if not isinstance(table, dict):
-            raise ConfigError(f"{path}: {where} is no table. Write {where} and its keys below.")
-        services[name] = ServiceOptions(**_read_table(SERVICE, table, path, where))
-    return Options(path, top.get("app", ""), services)
+            place = _place(path, lines, inner.keys)
+            raise ConfigError(f"{place}: {inner.name} is no table. Write {inner.name} and its keys below.")
+        services[name] = ServiceOptions(**inner.read(SERVICE, table))
+    return Options(path, top.get("app", ""), services, lines)
 
 
 def check_names(options: Options, known: Iterable[str]) -> None:
@@ -162,17 +174,34 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"Did you mean '{near[0]}'?" if near else f"There are: {', '.join(words)}."
 
 
-def _read_table(rows: tuple[Option, ...], table: Mapping[str, Any], path: str, where: str) -> dict[str, Any]:
-    known = {row.key: row for row in rows}
-    found = {}
-    for key, value in table.items():
-        if key not in known:
-            raise ConfigError(f"{path}: {where} has no key '{key}'. {nearest(key, known)}")
-        try:
-            found[key] = known[key].kind.read(value)
-        except ValueError as error:
-            raise ConfigError(f"{path}: {where} {key} = {value!r} is not understood: {error}.") from None
-    return found
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Table:
+    """Where a table stands, for its errors: file, lines of its keys, the keys that lead to it, and its name."""
+
+    path: str
+    lines: Mapping[toml_lines.Path, int]
+    keys: toml_lines.Path
+    name: str
+
+    def read(self, rows: tuple[Option, ...], table: Mapping[str, Any]) -> dict[str, Any]:
+        """The checked values. Raises ConfigError for an unknown key or a bad value."""
+        known = {row.key: row for row in rows}
+        found = {}
+        for key, value in table.items():
+            place = _place(self.path, self.lines, (*self.keys, key))
+            if key not in known:
+                raise ConfigError(f"{place}: {self.name} has no key '{key}'. {nearest(key, known)}")
+            try:
+                found[key] = known[key].kind.read(value)
+            except ValueError as error:
+                raise ConfigError(f"{place}: {self.name} {key} = {value!r} is not understood: {error}.") from None
+        return found
+
+
+def _place(path: str, lines: Mapping[toml_lines.Path, int], keys: toml_lines.Path) -> str:
+    """`pyproject.toml:7`, or the file alone where the line is not known."""
+    line = toml_lines.line_of(lines, (*_prefix(path).split(".")[:-1], *keys))
+    return f"{path}:{line}" if line else path
 
 
 def _prefix(path: str) -> str:
@@ -180,10 +209,20 @@ def _prefix(path: str) -> str:
     return "tool.whalefall." if path.endswith("pyproject.toml") else ""
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> tuple[dict[str, Any], str]:
+    """(what it says, its text)."""
+    place = path.name
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name}: is not TOML: {error}.") from None
+        content = path.read_bytes()
+        text = content.decode()
+        return tomllib.loads(text), text
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{place}:{line}: is not UTF-8, which TOML must be. Save the file as UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r" \(at line (\d+), column \d+\)", str(error))
+        line = int(found[1]) if found else len(text.splitlines()) or 1  # "at end of document"
+        said = str(error).replace(found[0], "") if found else str(error)
+        raise ConfigError(f"{place}:{line}: is not TOML: {said}.") from None
     except OSError as error:
-        raise ConfigError(f"{path.name}: cannot be read ({error.strerror}). Mend that, or remove it.") from None
+        raise ConfigError(f"{place}: cannot be read ({error.strerror}). Mend that, or remove it.") from None

@@ -179,7 +179,7 @@ def _application(view: View, roles: Sequence[Role], found: Options) -> str:
         applications.check(view.settings.app, home, environ, _where(source))
         return view.settings.app
     if found.app:
-        applications.check(found.app, home, environ, f"{found.path}: app")
+        applications.check(found.app, home, environ, found.where_top("app"))
         return found.app
     return ""
 

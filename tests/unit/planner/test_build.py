@@ -109,7 +109,7 @@ def test_who_wins(scene: Scene) -> None:
     assert [(web[n].value, web[n].source) for n in "ABCD"] == [
         ("line", "Procfile:1"),
         ("real", "environment"),
-        ("option", "pyproject.toml: [tool.whalefall.services.web] env"),
+        ("option", "pyproject.toml:2: [tool.whalefall.services.web] env"),
         ("file", ".env"),
     ]
     assert [worker[n].value for n in "ABCD"] == ["file", "real", "real", "file"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.planner.scene import attempt
 from whalefall.errors import ConfigError
 from whalefall.plan import Dependency
-from whalefall.planner import options
+from whalefall.planner import options, toml_lines
 from whalefall.planner.options import SERVICE, TOP, Options, ServiceOptions, from_document, read
 
 FULL = """
@@ -90,7 +90,8 @@ def test_whalefall_toml_has_the_same_keys_without_a_prefix_and_goes_first(tmp_pa
     (tmp_path / "whalefall.toml").write_text('app = "a:b"\n[services.web]\nready = "tcp"\n')
     found = read(tmp_path)
     assert (found.path, found.app, found.of("web").ready) == ("whalefall.toml", "a:b", "tcp")
-    assert found.where("web", "ready") == "whalefall.toml: [services.web] ready"
+    assert found.where("web", "ready") == "whalefall.toml:3: [services.web] ready"
+    assert found.where_top("app") == "whalefall.toml:1: app"
 
 
 def test_no_file_and_no_table_mean_no_options(tmp_path: Path) -> None:
@@ -173,11 +174,74 @@ def test_a_bad_value_is_named_by_its_key(key: str, value: object, sentence: str)
 
 def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
     (tmp_path / "whalefall.toml").write_text("app = \n")
-    with pytest.raises(ConfigError, match=r"^whalefall.toml: is not TOML: .*line 1"):
+    with pytest.raises(ConfigError, match=r"^whalefall.toml:1: is not TOML: Invalid value\.$"):
         read(tmp_path)
-    (tmp_path / "whalefall.toml").write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match="is not TOML"):
+    (tmp_path / "whalefall.toml").write_text("app = 'a:b'\n\n[services.web\n")
+    with pytest.raises(ConfigError, match=r"^whalefall.toml:3: is not TOML: "):
         read(tmp_path)
+    (tmp_path / "whalefall.toml").write_text("app = 'a:b'\n[services.web]\nready = [")
+    with pytest.raises(ConfigError, match=r"^whalefall.toml:3: is not TOML: "):
+        read(tmp_path)
+    (tmp_path / "whalefall.toml").write_bytes(b"app = 'a:b'\n# \xff\n")
+    with pytest.raises(ConfigError, match=r"^whalefall.toml:2: is not UTF-8"):
+        read(tmp_path)
+
+
+PROJECT = '''\
+[project]
+name = "shop"
+description = """
+[tool.whalefall.services.web]
+redy = "in a text, so nobody's key"
+"""
+
+[tool.whalefall]
+app = "shop:app"
+
+[tool.whalefall.services]
+cache = { grace = 4 }
+mail.grace = 4
+
+[ tool . "whalefall" . services . 'web' ]
+ready = "/health"
+limits = { nofile = 64 }
+
+[tool.whalefall.services.web.env]
+MODE = "x"
+'''
+
+
+@pytest.mark.parametrize(
+    ("was", "wrong", "where"),
+    [
+        ('app = "shop:app"', "app = 1", "pyproject.toml:9: [tool.whalefall] app = 1 is not"),
+        ('app = "shop:app"', 'aap = "shop:app"', "pyproject.toml:9: [tool.whalefall] has no key 'aap'"),
+        ("{ grace = 4 }", "{ grcae = 4 }", "pyproject.toml:12: [tool.whalefall.services.cache] has no key 'grcae'"),
+        ("{ grace = 4 }", "4", "pyproject.toml:12: [tool.whalefall.services.cache] is no table"),
+        ("mail.grace = 4", "mail.grace = 0", "pyproject.toml:13: [tool.whalefall.services.mail] grace = 0 is not"),
+        ('ready = "/health"', 'redy = "/"', "pyproject.toml:16: [tool.whalefall.services.web] has no key 'redy'"),
+        ("nofile", "nofiles", "pyproject.toml:17: [tool.whalefall.services.web] limits = "),
+        ('MODE = "x"', "MODE = 1", "pyproject.toml:19: [tool.whalefall.services.web] env = "),
+    ],
+)
+def test_an_error_names_the_line_of_the_key(tmp_path: Path, was: str, wrong: str, where: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    assert read(tmp_path).of("mail").grace == 4
+    (tmp_path / "pyproject.toml").write_text(PROJECT.replace(was, wrong))
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path)
+    assert str(caught.value).startswith(where)
+
+
+def test_a_service_that_the_procfile_lacks_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    with pytest.raises(ConfigError, match=r"^pyproject.toml:15: \[tool.whalefall.services.web\]: the Procfile has no"):
+        options.check_names(read(tmp_path), ["cache", "mail"])
+
+
+@given(st.text("[]='\".ab \n", max_size=60))
+def test_whatever_the_text_is_a_line_is_one_of_it(text: str) -> None:
+    assert all(1 <= line <= len(text.splitlines()) for line in toml_lines.lines_of(text).values())
 
 
 def test_options_of_an_unknown_service_are_refused() -> None:

@@ -103,7 +103,7 @@ def test_ready_is_told_by_the_service_itself_or_by_a_command(scene: Scene, line:
 @pytest.mark.parametrize("line", ['ready = "notify"', "watchdog = 9"])
 def test_our_own_roles_say_nothing_by_themselves(scene: Scene, line: str) -> None:
     scene.procfile("web: whalefall web\n").write("whalefall.toml", f"[services.web]\n{line}\n")
-    with pytest.raises(ConfigError, match=r"^whalefall.toml: \[services.web\] (ready|watchdog): .* Remove it\."):
+    with pytest.raises(ConfigError, match=r"^whalefall.toml:2: \[services.web\] (ready|watchdog): .* Remove it\."):
         scene.build()
 
 
@@ -123,7 +123,7 @@ REFUSED = {
     "a wait for ever": (
         "worker",
         'after = ["web:finished"]',
-        r"^whalefall.toml: .*worker\] after: 'web' never finishes",
+        r"^whalefall.toml:2: .*worker\] after: 'web' never finishes",
     ),
     "critical and not": (
         "worker",
@@ -132,7 +132,11 @@ REFUSED = {
     ),
     "uncritical and exit": ("worker", 'critical = false\non_give_up = "exit"', r"critical = false contradicts"),
     "a run once with a limit": ("worker", 'run_once = true\nmemory_limit = "1G"', r"memory_limit: what runs once"),
-    "two schedulers": ("scheduler", "instances = 2", r"^whalefall.toml: \[services.scheduler\] instances: scheduler=2"),
+    "two schedulers": (
+        "scheduler",
+        "instances = 2",
+        r"^whalefall.toml:2: \[services.scheduler\] instances: scheduler=2",
+    ),
     "times without a probe": ("worker", "live_period = 1", r"live_period: there is no liveness probe to time"),
     "a cap below the start": ("worker", "restart_first = 9\nrestart_max = 3", r"restart_max = 3 is less than .* 9"),
     "an unknown user": ("worker", 'user = "no-such-user"', r"user: there is no user 'no-such-user' here"),
