@@ -10,7 +10,6 @@ import selectors
 import socket
 import struct
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from whalefall.control.protocol import (
@@ -24,6 +23,7 @@ from whalefall.control.protocol import (
 )
 from whalefall.errors import ConfigError, ControlError
 from whalefall.plan.records import field, mutable
+from whalefall.supervisor.edge import files
 from whalefall.supervisor.edge.listeners import remove_stale
 from whalefall.supervisor.edge.output import Follower
 
@@ -77,13 +77,13 @@ class Control:
     selector: selectors.BaseSelector
     handle: Callable[[Request, Connection], None]
     listener: socket.socket | None = None
-    path: Path | None = None
+    path: str = ""
     connections: dict[int, Connection] = field(factory=dict)
     closed: list[Callable[[Connection], None]] = field(factory=list)  # who else knows a connection
 
-    def listen(self, run_dir: Path) -> None:
+    def listen(self, run_dir: str) -> None:
         """Raises ConfigError when another whalefall answers there."""
-        path = run_dir / SOCKET_NAME
+        path = f"{run_dir}/{SOCKET_NAME}"
         try:
             remove_stale(path)
         except OSError as error:
@@ -91,7 +91,7 @@ class Control:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         before = os.umask(0o177)
         try:
-            self.listener.bind(str(path))
+            self.listener.bind(path)
         except OSError as error:
             raise ConfigError(f"cannot make the control socket {path}: {error.strerror}. Set RUN_DIR.") from None
         finally:
@@ -154,9 +154,9 @@ class Control:
         self.flush_all()
         for connection in list(self.connections.values()):
             self._close(connection)
-        if self.listener is not None and self.path is not None:
+        if self.listener is not None:
             self.listener.close()
-            self.path.unlink(missing_ok=True)
+            files.remove(self.path)
 
     def _receive(self, connection: Connection) -> None:
         chunk = connection.socket.recv(REQUEST_BYTES_MAX)

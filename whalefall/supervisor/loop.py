@@ -11,7 +11,6 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from whalefall.errors import ConfigError
@@ -31,11 +30,13 @@ from whalefall.supervisor.core.events import (
     TreeEmptied,
     Weighed,
 )
+from whalefall.supervisor.core.tail import LAST_WORDS_WITHIN, last_error, last_words
 from whalefall.supervisor.edge import (
     cgroup,
     children,
     clock,
     dossiers,
+    files,
     guardian,
     listeners,
     locks,
@@ -78,7 +79,7 @@ class Loop:
     output: Output
     probes: Probes
     signals: Signals
-    run_dir: Path
+    run_dir: str
     notify_address: str = ""  # where services say READY=1 and WATCHDOG=1
     identity: str = ""  # of this very supervisor, in the environment of all that it starts
     groups: Groups = field(factory=Groups)
@@ -367,16 +368,16 @@ class Loop:
         if not any(probe.kind in ("http", "tcp") for probe in asks):
             return None
         path = self._private_path(life, instance)
-        path.unlink(missing_ok=True)
+        files.remove(path)
         private = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        private.bind(str(path))
-        path.chmod(0o600)
+        private.bind(path)
+        os.chmod(path, 0o600)
         private.listen(16)
         return private
 
-    def _private_path(self, life: str, instance: Instance) -> Path:
+    def _private_path(self, life: str, instance: Instance) -> str:
         """Nginx must find it in its configuration, which knows no generations: there the newest one has the name."""
-        return self.run_dir / f"probe-{instance.name if instance.sockets == 'nginx' else life}.sock"
+        return f"{self.run_dir}/probe-{instance.name if instance.sockets == 'nginx' else life}.sock"
 
     def _successor_has_taken(self, life: str, instance: Instance) -> bool:
         """Whether a later generation has bound the same path."""
@@ -422,7 +423,7 @@ class Loop:
         if living.private is not None:
             living.private.close()
             if not self._successor_has_taken(life, living.instance):
-                self._private_path(life, living.instance).unlink(missing_ok=True)
+                files.remove(self._private_path(life, living.instance))
 
     def _keep_dossier(self, action: do.KeepDossier) -> None:
         kills = cgroup.oom_kills()
@@ -449,8 +450,12 @@ class Loop:
         self.told.append(event)
         for tell in self.listeners_to_events:
             tell(event)
-        said = self.output.last(report.instance, report.tail_lines, report.life)
-        if len(said) == 1:
+        asked = LAST_WORDS_WITHIN if report.tail_lines else 0
+        said = last_words(self.output.last(report.instance, asked, report.life))
+        error, said = last_error(said), said[-report.tail_lines :]
+        if error and report.tail_lines == 1:
+            self.output.say(f'{report.text}. Last error: "{error[:_LAST_LINE_SHOWN]}"')
+        elif len(said) == 1:
             self.output.say(f'{report.text}. Last line: "{said[0][:_LAST_LINE_SHOWN]}"')
         elif said:
             self.output.say(f"{report.text}. Its last {len(said)} lines:")

@@ -5,13 +5,12 @@ import os
 import selectors
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from whalefall.errors import ConfigError, UsageError, WhalefallError
 from whalefall.plan import Plan, plan_from_json
 from whalefall.plan.order import check
 from whalefall.supervisor.core.engine import Engine
-from whalefall.supervisor.edge import groups, guardian, linux, scratch
+from whalefall.supervisor.edge import files, groups, guardian, linux, scratch
 from whalefall.supervisor.edge.chance import Chance
 from whalefall.supervisor.edge.dossiers import Dossiers
 from whalefall.supervisor.edge.logfiles import LogFiles
@@ -40,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 def supervise(plan: Plan) -> int:
     """Runs `plan` to its end. Raises ConfigError before anything is started."""
     check(plan)
-    run_dir = _private_directory(Path(plan.run_dir))
+    run_dir = _private_directory(plan.run_dir)
     restore_terminal = _keep_terminal(plan)
     _keep_to_ourselves()
     linux.become_subreaper()
@@ -49,7 +48,7 @@ def supervise(plan: Plan) -> int:
     watching = guardian.watch_over(identity, divided.directory)
     selector = selectors.DefaultSelector()
     output = Output(Sink.on(_STDOUT, selector), selector, plan.log_format)
-    output.files = LogFiles(Path(plan.log_dir)) if plan.log_dir else None
+    output.files = LogFiles(plan.log_dir) if plan.log_dir else None
     output.name_all([instance.name for instance in plan.instances])
     loop = Loop(Engine(Chance()), selector, output, Probes(selector), Signals(), run_dir)
     loop.identity, loop.groups, loop.guardian = identity, divided, watching
@@ -80,7 +79,7 @@ def _read_plan(arguments: list[str]) -> Plan:
     try:
         match arguments:
             case ["--plan", path]:
-                return plan_from_json(Path(path).read_text())
+                return plan_from_json(files.read(path))
             case ["--plan-fd", number] if number.isdigit():
                 with os.fdopen(int(number), "rb") as file:
                     file.seek(0)
@@ -90,11 +89,11 @@ def _read_plan(arguments: list[str]) -> Plan:
     raise UsageError("usage: python -m whalefall.supervisor --plan-fd N | --plan FILE")
 
 
-def _private_directory(path: Path) -> Path:
+def _private_directory(path: str) -> str:
     """Exists, is ours and nobody else's: the control socket and the children's sockets live there."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.lstat()
+        os.makedirs(path, 0o700, exist_ok=True)
+        found = os.lstat(path)
     except OSError as error:
         raise ConfigError(f"cannot make the run directory {path}: {error.strerror}. Set RUN_DIR.") from None
     if found.st_uid != os.geteuid() and os.geteuid() != 0:
@@ -113,7 +112,7 @@ def _keep_terminal(plan: Plan) -> Callable[[], None]:
 
 def _keep_to_ourselves() -> None:
     """What our starter left open is not for our children; what they shall have is handed over on purpose."""
-    for entry in Path("/proc/self/fd").iterdir():
-        if int(entry.name) > _STDERR:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > _STDERR:
             with contextlib.suppress(OSError):  # the listing's own descriptor is closed by now
-                os.set_inheritable(int(entry.name), False)
+                os.set_inheritable(int(name), False)

@@ -9,7 +9,6 @@ come from its own tree.
 import os
 import selectors
 from collections.abc import Mapping
-from pathlib import Path
 
 from whalefall.supervisor.core.events import SaidAlive, SaidReady
 from whalefall.supervisor.core.handover import State
@@ -22,12 +21,12 @@ _UP = (State.READY, State.FINISHED)
 
 
 class ServiceManager(AfterTurn):
-    def __init__(self, loop: Loop, environ: Mapping[str, str], run_dir: Path) -> None:
+    def __init__(self, loop: Loop, environ: Mapping[str, str], run_dir: str) -> None:
         self.loop = loop
         self.upward = Upward(environ.get("NOTIFY_SOCKET", ""))
-        self.mailbox = Mailbox(run_dir / MAILBOX)
+        self.mailbox = Mailbox(f"{run_dir}/{MAILBOX}")
         loop.selector.register(self.mailbox.socket, selectors.EVENT_READ, ("notify", ""))
-        loop.notify_address = str(self.mailbox.path)
+        loop.notify_address = self.mailbox.path
         self.said: tuple[bool, bool, str] = (False, False, "")
         self.period_s = _watchdog_period_s(environ)
         self.ping_at = clock.now()

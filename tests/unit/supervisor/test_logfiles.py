@@ -15,7 +15,7 @@ def open_descriptors() -> int:
 
 
 def test_lines_are_kept_in_order_over_rotations_and_the_whole_is_bounded(tmp_path: Path) -> None:
-    logs = LogFiles(tmp_path, bytes_max=1_000)
+    logs = LogFiles(str(tmp_path), bytes_max=1_000)
     for number in range(2_000):
         assert logs.write("web.1", b"line %06d\n" % number) == ""
     files = sorted(tmp_path.iterdir(), key=lambda file: file.stat().st_mtime_ns)
@@ -27,14 +27,14 @@ def test_lines_are_kept_in_order_over_rotations_and_the_whole_is_bounded(tmp_pat
 
 
 def test_an_existing_file_is_continued(tmp_path: Path) -> None:
-    LogFiles(tmp_path).write("web.1", b"before\n")
-    LogFiles(tmp_path).write("web.1", b"after\n")
+    LogFiles(str(tmp_path)).write("web.1", b"before\n")
+    LogFiles(str(tmp_path)).write("web.1", b"after\n")
     assert (tmp_path / "web.1.log").read_bytes() == b"before\nafter\n"
 
 
 def test_what_cannot_be_written_is_told_once_and_counted(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file where the directory should be")
-    logs = LogFiles(tmp_path / "logs")
+    logs = LogFiles(str(tmp_path / "logs"))
     assert "cannot write" in logs.write("web.1", b"one\ntwo\n")
     assert logs.write("web.1", b"three\n") == ""
     (tmp_path / "logs").unlink()
@@ -45,7 +45,7 @@ def test_what_cannot_be_written_is_told_once_and_counted(tmp_path: Path) -> None
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full (full(4))")
 def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
     (tmp_path / "web.1.log").symlink_to("/dev/full")
-    logs = LogFiles(tmp_path)
+    logs = LogFiles(str(tmp_path))
     assert "No space left on device" in logs.write("web.1", b"one\n")
     assert logs.write("web.1", b"two\n") == ""
     assert not logs.open
@@ -63,7 +63,7 @@ def files_end_at(size: int) -> Iterator[None]:
 
 
 def test_a_disk_that_is_full_in_the_middle_of_a_line_tears_none(tmp_path: Path) -> None:
-    logs = LogFiles(tmp_path)
+    logs = LogFiles(str(tmp_path))
     with files_end_at(10):
         assert "cannot write" in logs.write("web.1", b"one\ntwo\nthree\nfour\n")
         assert (tmp_path / "web.1.log").read_bytes() == b"one\ntwo\n"
@@ -73,7 +73,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_line_tears_none(tmp_path: Path) 
 
 
 def test_what_is_lost_after_the_count_was_told_is_counted_anew(tmp_path: Path) -> None:
-    logs = LogFiles(tmp_path)
+    logs = LogFiles(str(tmp_path))
     with files_end_at(0):
         logs.write("web.1", b"one\n")
     told = b"whalefall: 1 lines could not be written\n"
@@ -84,7 +84,7 @@ def test_what_is_lost_after_the_count_was_told_is_counted_anew(tmp_path: Path) -
 
 
 def test_reopen_follows_a_file_that_was_moved(tmp_path: Path) -> None:
-    logs = LogFiles(tmp_path)
+    logs = LogFiles(str(tmp_path))
     logs.write("web.1", b"one\n")
     (tmp_path / "web.1.log").rename(tmp_path / "moved")
     logs.write("web.1", b"two\n")
@@ -95,7 +95,7 @@ def test_reopen_follows_a_file_that_was_moved(tmp_path: Path) -> None:
 
 
 def test_descriptors_are_not_kept_beyond_need(tmp_path: Path) -> None:
-    logs = LogFiles(tmp_path, bytes_max=10)
+    logs = LogFiles(str(tmp_path), bytes_max=10)
     before = open_descriptors()
     for _ in range(50):
         logs.write("web.1", b"more than ten bytes\n")

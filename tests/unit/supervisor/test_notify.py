@@ -12,7 +12,7 @@ from whalefall.supervisor.edge.notify import _MESSAGES_MAX, Mailbox
 
 @pytest.fixture
 def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
-    box = Mailbox(tmp_path / "notify.sock")
+    box = Mailbox(str(tmp_path / "notify.sock"))
     yield box
     box.close()
 

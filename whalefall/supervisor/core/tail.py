@@ -1,11 +1,41 @@
-"""The last kilobytes that an instance said, for `logs`, for reports and for the pages."""
+"""The last kilobytes that an instance said, for `logs`, for reports and for the pages; and which of it tells most."""
 
+import re
 from collections import deque
+from collections.abc import Sequence
 
 from whalefall.plan.records import field, mutable
 
 TAIL_BYTES_MAX = 65_536  # about 500 lines; times the number of instances this is all that logs cost us in memory
 LINE_SHOWN_MAX = 4_096  # a longer line is cut where people read it, not where it is passed on
+LAST_WORDS_WITHIN = 200  # lines; a traceback through a framework has fewer
+_MESSAGE_LINES_MAX = 8  # of an exception: a database's has five; what goes on for longer has lived through it
+
+# What Gunicorn's master says after an application could not be loaded, for each worker: that it ends, and never why.
+_CLOSING = re.compile(
+    r"\[[-\d]{10} [^]]*] \[\d+] \[[A-Z]+] (Worker exiting|Worker \(pid:\d+\) (exited with code|was sent SIGTERM)|"
+    r"Shutting down: Master|Reason: |Control socket listening)"
+)
+_TRACEBACK = "Traceback (most recent call last):"
+_LOGGED = re.compile(r"\[?\d{4}-\d\d-\d\d|(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")  # the traceback was lived through
+
+
+def last_words(lines: Sequence[str]) -> list[str]:
+    """`lines` without what Gunicorn says behind the reason of its end; all of them where that is all there is."""
+    end = len(lines)
+    while end and _CLOSING.match(lines[end - 1]):
+        end -= 1
+    return list(lines[:end] or lines)
+
+
+def last_error(lines: Sequence[str]) -> str:
+    """The exception whose traceback stands at the end of `lines`, as `KeyError: 'x'`; "" when none does."""
+    start = max((at for at, line in enumerate(lines) if line == _TRACEBACK), default=None)
+    if start is None:
+        return ""
+    told = [line for line in lines[start + 1 :] if not line.startswith((" ", "\t"))]
+    lived_on = len(told) > _MESSAGE_LINES_MAX or any(map(_LOGGED.match, told[1:]))
+    return "" if lived_on else "".join(told[:1])
 
 
 @mutable

@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import os
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 from whalefall.plan.records import field, mutable
+from whalefall.supervisor.edge import files
 
 KEPT = 20  # the newest; a crash loop must not push out more than itself
 FILE_BYTES_MAX = 262_144  # 200 lines of a kilobyte each, with room
@@ -41,24 +42,29 @@ class Dossiers:
         return chosen[-count:] if count > 0 else []
 
     def _write(self, dossier: dict[str, Any]) -> None:
-        directory = Path(self.directory)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.makedirs(self.directory, 0o700, exist_ok=True)
         text = json.dumps(dossier, ensure_ascii=False)
         while len(text) > FILE_BYTES_MAX and dossier["lines"]:
             dossier = {**dossier, "lines": dossier["lines"][len(dossier["lines"]) // 2 + 1 :]}
             text = json.dumps(dossier, ensure_ascii=False)
-        fresh = directory / ".new"
-        fresh.write_text(text, errors="surrogateescape")
-        fresh.replace(directory / f"{dossier['at']:.3f}-{dossier['instance']}.json")
-        for old in sorted(directory.glob("*.json"))[:-KEPT]:
-            old.unlink(missing_ok=True)
+        fresh = f"{self.directory}/.new"
+        with open(fresh, "w", errors="surrogateescape") as file:
+            file.write(text)
+        os.replace(fresh, f"{self.directory}/{dossier['at']:.3f}-{dossier['instance']}.json")
+        for old in self._files()[:-KEPT]:
+            files.remove(old)
 
     def _stored(self) -> list[dict[str, Any]]:
         stored = []
         with contextlib.suppress(OSError):
-            for file in sorted(Path(self.directory).glob("*.json")) if self.directory else []:
+            for file in self._files() if self.directory else []:
                 with contextlib.suppress(OSError, ValueError):
-                    found = json.loads(file.read_text(errors="surrogateescape"))
+                    found = json.loads(files.read(file))
                     if isinstance(found, dict) and {"at", "instance", "lines"} <= found.keys():
                         stored.append(found)
         return stored
+
+    def _files(self) -> list[str]:
+        """Oldest first: their names begin with their times."""
+        names = sorted(name for name in os.listdir(self.directory) if name.endswith(".json"))
+        return [f"{self.directory}/{name}" for name in names]

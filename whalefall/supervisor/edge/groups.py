@@ -15,11 +15,9 @@ outright, and the next of us removes what they left.
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable
-from pathlib import Path
 
 from whalefall.plan.records import field, frozen, mutable
-from whalefall.supervisor.edge import cgroup
+from whalefall.supervisor.edge import cgroup, files
 
 _OURSELVES = "supervisor"
 _DELEGATED = ("user.delegate", "trusted.delegate")  # systemd's marks: org.systemd's Delegate=
@@ -36,9 +34,9 @@ class Memory:
 
 @mutable
 class Groups:
-    """`directory` None is a machine without: every verb then does nothing."""
+    """`directory` "" is a machine without: every verb then does nothing."""
 
-    directory: Path | None = None
+    directory: str = ""
     with_memory: bool = False
     held: int = -1  # the descriptor whose lock says that somebody lives
     left: set[str] = field(factory=set)  # ended, but not yet empty: somebody may outlive a generation
@@ -46,27 +44,28 @@ class Groups:
 
     def open(self, life: str) -> int | None:
         """A descriptor of the life's group, to be closed after the spawn; None where there is none."""
-        if self.directory is None:
+        if not self.directory:
             return None
         with contextlib.suppress(OSError):
-            path = self.directory / life
-            path.mkdir(exist_ok=True)
+            path = f"{self.directory}/{life}"
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path)
             return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return None
 
     def members(self, life: str) -> set[int]:
         """Pids in the life's group and below; zombies are in no group."""
-        return set() if self.directory is None else _members(self.directory / life)
+        return _members(f"{self.directory}/{life}") if self.directory else set()
 
     def close(self, life: str) -> None:
         """The life is over: remember what it took, remove what is empty."""
-        if self.directory is None:
+        if not self.directory:
             return
         if self.with_memory:
-            self.ended[life] = _memory(self.directory / life)
+            self.ended[life] = _memory(f"{self.directory}/{life}")
             while len(self.ended) > _KEPT:
                 del self.ended[next(iter(self.ended))]
-        self.left = {name for name in {*self.left, life} if not remove(self.directory / name)}
+        self.left = {name for name in {*self.left, life} if not remove(f"{self.directory}/{name}")}
 
     def memory(self, life: str) -> Memory:
         """Of a life that has ended."""
@@ -74,7 +73,7 @@ class Groups:
 
     def leave(self) -> None:
         """At our end: as if we had never been here."""
-        if self.directory is not None:
+        if self.directory:
             leave(self.directory)
             os.close(self.held)
             self.held = -1
@@ -83,12 +82,12 @@ class Groups:
 def divide(identity: str, cgroups: str = "/proc/self/cgroup", mounts: str = "/proc/self/mountinfo") -> Groups:
     """Groups below the one that we are in, for the supervisor `identity`; none where that is not ours to divide."""
     own = _own_group(cgroups, mounts)
-    if own is None:
+    if not own:
         return Groups()
     _remove_abandoned(own)
-    directory = own / f"whalefall-{identity}"
+    directory = f"{own}/whalefall-{identity}"
     try:
-        directory.mkdir()
+        os.mkdir(directory)
         held = _lock(directory)
     except OSError:
         return Groups()
@@ -102,17 +101,17 @@ def divide(identity: str, cgroups: str = "/proc/self/cgroup", mounts: str = "/pr
     return Groups(directory, with_memory, held)
 
 
-def _remove_abandoned(own: Path) -> None:
+def _remove_abandoned(own: str) -> None:
     """A number of a process would not tell: its owner may be of another pid namespace, or somebody new."""
-    for directory in _below(own):
-        if directory.name.startswith("whalefall-"):
+    for directory in files.below(own):
+        if os.path.basename(directory).startswith("whalefall-"):
             with contextlib.suppress(OSError):
                 held = _lock(directory)
                 remove(directory)
                 os.close(held)
 
 
-def _lock(directory: Path) -> int:
+def _lock(directory: str) -> int:
     """A descriptor that holds it, as long as it or a fork's copy is open. Raises OSError when somebody else does."""
     held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -123,35 +122,36 @@ def _lock(directory: Path) -> int:
     return held
 
 
-def everybody(directory: Path) -> set[int]:
+def everybody(directory: str) -> set[int]:
     """All that run in any generation's group."""
-    return set().union(*(_members(each) for each in _below(directory) if each.name != _OURSELVES))
+    return set().union(*(_members(each) for each in files.below(directory) if os.path.basename(each) != _OURSELVES))
 
 
-def leave(directory: Path) -> None:
+def leave(directory: str) -> None:
     """Out of `directory`, and away with it as far as nobody is left in it."""
-    above = directory.parent
-    for group in _below(directory):
-        if group.name != _OURSELVES:
+    above = os.path.dirname(directory)
+    ours = f"{directory}/{_OURSELVES}"
+    for group in files.below(directory):
+        if group != ours:
             remove(group)
-    if (directory / _OURSELVES).exists():
+    if os.path.exists(ours):
         with contextlib.suppress(OSError):
-            _write(directory / "cgroup.subtree_control", "-memory")
+            _write(f"{directory}/cgroup.subtree_control", "-memory")
         with contextlib.suppress(OSError):
-            _write(above / "cgroup.subtree_control", "-memory")
-        for pid in _members(directory / _OURSELVES):
+            _write(f"{above}/cgroup.subtree_control", "-memory")
+        for pid in _members(ours):
             with contextlib.suppress(OSError):
-                _write(above / "cgroup.procs", str(pid))
-        remove(directory / _OURSELVES)
+                _write(f"{above}/cgroup.procs", str(pid))
+        remove(ours)
     remove(directory)
 
 
-def remove(group: Path) -> bool:
+def remove(group: str) -> bool:
     """Whether it has gone; it stays while somebody is in it. Groups that others made below it go first."""
-    for below in _below(group):
-        remove(below)
+    for each in files.below(group):
+        remove(each)
     try:
-        group.rmdir()
+        os.rmdir(group)
     except FileNotFoundError:
         return True
     except OSError:
@@ -159,23 +159,23 @@ def remove(group: Path) -> bool:
     return True
 
 
-def _own_group(cgroups: str, mounts: str) -> Path | None:
-    """The directory of the group that we are in, if we may divide it."""
+def _own_group(cgroups: str, mounts: str) -> str:
+    """The directory of the group that we are in, "" where we may not divide it."""
     with contextlib.suppress(OSError, ValueError):
-        line = next((line for line in Path(cgroups).read_text().splitlines() if line.startswith("0::/")), "")
+        line = next((line for line in files.read(cgroups).splitlines() if line.startswith("0::/")), "")
         path = line.removeprefix("0::")
         # proc(5): … root mount-point options - type …; `root` is the part of the hierarchy that is mounted there.
-        fields = [line.split() for line in Path(mounts).read_text().splitlines() if " - cgroup2 " in line]
+        fields = [line.split() for line in files.read(mounts).splitlines() if " - cgroup2 " in line]
         for root, point in ((words[3], words[4]) for words in fields):
             if path and ".." not in path and (path + "/").startswith(root.rstrip("/") + "/"):
-                own = Path(point) / path[len(root.rstrip("/")) :].lstrip("/")
-                return own if os.access(own, os.W_OK) and _is_ours(own, is_root=path == root) else None
-    return None
+                own = os.path.join(point, path[len(root.rstrip("/")) :].lstrip("/")).rstrip("/")
+                return own if os.access(own, os.W_OK) and _is_ours(own, is_root=path == root) else ""
+    return ""
 
 
-def _is_ours(group: Path, *, is_root: bool) -> bool:
+def _is_ours(group: str, *, is_root: bool) -> bool:
     """Writable is not enough: root could write into the groups that systemd keeps for itself."""
-    if is_root or (os.geteuid() != 0 and group.stat().st_uid == os.geteuid()):
+    if is_root or (os.geteuid() != 0 and os.stat(group).st_uid == os.geteuid()):
         return True
     for mark in _DELEGATED:
         with contextlib.suppress(OSError):
@@ -184,52 +184,46 @@ def _is_ours(group: Path, *, is_root: bool) -> bool:
     return False
 
 
-def _divide_memory(own: Path, directory: Path) -> bool:
+def _divide_memory(own: str, directory: str) -> bool:
     """False where it cannot be had; raises OSError when not even the groups can."""
-    if "memory" not in (own / "cgroup.controllers").read_text().split():
+    if "memory" not in files.read(f"{own}/cgroup.controllers").split():
         return False
-    home = directory / _OURSELVES
-    home.mkdir()
-    _write(home / "cgroup.procs", str(os.getpid()))
+    home = f"{directory}/{_OURSELVES}"
+    os.mkdir(home)
+    _write(f"{home}/cgroup.procs", str(os.getpid()))
     with contextlib.suppress(OSError):  # EBUSY: others are in our old group, a shell perhaps
-        _write(own / "cgroup.subtree_control", "+memory")
-        _write(directory / "cgroup.subtree_control", "+memory")
+        _write(f"{own}/cgroup.subtree_control", "+memory")
+        _write(f"{directory}/cgroup.subtree_control", "+memory")
         return True
     return False
 
 
-def _try_out(directory: Path) -> None:
+def _try_out(directory: str) -> None:
     """Raises OSError where a generation could not get a group."""
-    trial = directory / "trial"
-    trial.mkdir()
-    writable = os.access(trial / "cgroup.procs", os.W_OK)
-    trial.rmdir()
+    trial = f"{directory}/trial"
+    os.mkdir(trial)
+    writable = os.access(f"{trial}/cgroup.procs", os.W_OK)
+    os.rmdir(trial)
     if not writable:
         raise PermissionError
 
 
-def _members(group: Path) -> set[int]:
+def _members(group: str) -> set[int]:
     found: set[int] = set()
     with contextlib.suppress(OSError):
-        found |= set(map(int, (group / "cgroup.procs").read_text().split()))
+        found |= set(map(int, files.read(f"{group}/cgroup.procs").split()))
     found.discard(0)  # somebody outside of our pid namespace; to kill(2) it would mean ourselves
-    return found.union(*(_members(below) for below in _below(group)))
+    return found.union(*map(_members, files.below(group)))
 
 
-def _below(group: Path) -> Iterable[Path]:
-    with contextlib.suppress(OSError):
-        return [Path(entry.path) for entry in os.scandir(group) if entry.is_dir(follow_symlinks=False)]
-    return []
-
-
-def _memory(group: Path) -> Memory:
+def _memory(group: str) -> Memory:
     peak = None
     with contextlib.suppress(OSError, ValueError):
-        peak = int((group / "memory.peak").read_text())
-    return Memory(cgroup.oom_kills_in(group / "memory.events"), peak)
+        peak = int(files.read(f"{group}/memory.peak"))
+    return Memory(cgroup.oom_kills_in(f"{group}/memory.events"), peak)
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: str, text: str) -> None:
     """One write(2), which the kernel takes as one command."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
     try:

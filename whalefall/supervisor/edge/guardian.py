@@ -10,9 +10,8 @@ import contextlib
 import os
 import signal
 import time
-from pathlib import Path
 
-from whalefall.supervisor.edge import groups
+from whalefall.supervisor.edge import files, groups
 
 TAG = "WHALEFALL_SUPERVISOR"
 _GRACE_S = 1.0  # for those that the death signal has asked to stop
@@ -20,10 +19,10 @@ _ROUNDS = 50  # a process may fork between our look and our kill
 _PAUSE_S = 0.02
 
 
-def watch_over(identity: str, directory: Path | None = None) -> int | None:
+def watch_over(identity: str, directory: str = "") -> int | None:
     """Its pid, or None as PID 1. Call before anything else is started: the fork shares every open descriptor.
 
-    `directory` is that of our control groups, where there are any: who is in one of them is known without a tag.
+    `directory` is that of our control groups, "" where there are none: who is in one of them is known without a tag.
     """
     if os.getpid() == 1:
         return None
@@ -36,7 +35,7 @@ def watch_over(identity: str, directory: Path | None = None) -> int | None:
     return pid
 
 
-def _wait_for_the_end(read: int, identity: str, directory: Path | None) -> None:
+def _wait_for_the_end(read: int, identity: str, directory: str) -> None:
     try:
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
@@ -48,7 +47,7 @@ def _wait_for_the_end(read: int, identity: str, directory: Path | None) -> None:
             pass
         time.sleep(_GRACE_S)
         for _ in range(_ROUNDS):
-            left = {*_tagged(f"{TAG}={identity}".encode()), *(groups.everybody(directory) if directory else ())}
+            left = {*_tagged(f"{TAG}={identity}"), *(groups.everybody(directory) if directory else ())}
             if not left:
                 break
             for pid in left:
@@ -61,10 +60,10 @@ def _wait_for_the_end(read: int, identity: str, directory: Path | None) -> None:
         os._exit(0)
 
 
-def _tagged(variable: bytes) -> list[int]:
+def _tagged(variable: str) -> list[int]:
     found = []
-    for entry in Path("/proc").iterdir():
+    for name in os.listdir("/proc"):
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and variable in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
+            if name.isdigit() and variable in files.read(f"/proc/{name}/environ").split("\0"):
+                found.append(int(name))
     return found

@@ -3,9 +3,9 @@
 import contextlib
 import errno
 import fcntl
+import os
 import socket
 import stat
-from pathlib import Path
 
 from whalefall.errors import ConfigError
 from whalefall.plan import Listener
@@ -56,28 +56,28 @@ def _bind_tcp(listener: Listener) -> socket.socket:
 
 
 def _bind_unix(listener: Listener) -> socket.socket:
-    path = Path(listener.address.removeprefix(_UNIX))
+    path = listener.address.removeprefix(_UNIX)
     remove_stale(path)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with _closed_on_error(bound):
-        bound.bind(str(path))
-        path.chmod(0o600)
+        bound.bind(path)
+        os.chmod(path, 0o600)
         bound.listen(listener.backlog)
     return bound
 
 
-def remove_stale(path: Path) -> None:
+def remove_stale(path: str) -> None:
     """Remove a socket file that nobody answers on. Raises OSError(EADDRINUSE) when somebody does."""
     with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(path.lstat().st_mode):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise OSError(errno.EEXIST, "a file that is no socket is in the way")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.setblocking(False)
             # Non-blocking connect(2) on a unix socket: refused when nobody listens, EAGAIN when a queue is full.
-            outcome = probe.connect_ex(str(path))
+            outcome = probe.connect_ex(path)
         if outcome != errno.ECONNREFUSED:
             raise OSError(errno.EADDRINUSE, "somebody answers there")
-        path.unlink()
+        os.unlink(path)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ of that time and nothing else; the file says how many were lost as soon as it ca
 
 import contextlib
 import os
-from pathlib import Path
 
 from whalefall.plan.records import field, mutable
 
@@ -22,7 +21,7 @@ class _Log:
 
 @mutable
 class LogFiles:
-    directory: Path
+    directory: str
     bytes_max: int = FILE_BYTES_MAX
     open: dict[str, _Log] = field(factory=dict)
     lost: dict[str, int] = field(factory=dict)
@@ -58,7 +57,7 @@ class LogFiles:
 
     def _log(self, name: str) -> _Log:
         if name not in self.open:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            os.makedirs(self.directory, exist_ok=True)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             descriptor = os.open(self._path(name), flags, 0o640)
             self.open[name] = _Log(descriptor, os.fstat(descriptor).st_size)
@@ -69,18 +68,17 @@ class LogFiles:
         path = self._path(name)
         with contextlib.suppress(OSError):  # the next write tells
             for number in range(FILES_KEPT - 1, 0, -1):
-                older = path.with_name(f"{path.name}.{number}")
-                if older.exists():
-                    older.replace(path.with_name(f"{path.name}.{number + 1}"))
-            path.replace(path.with_name(f"{path.name}.1"))
+                if os.path.exists(f"{path}.{number}"):
+                    os.replace(f"{path}.{number}", f"{path}.{number + 1}")
+            os.replace(path, f"{path}.1")
 
     def _close(self, name: str) -> None:
         log = self.open.pop(name, None)
         if log is not None:
             os.close(log.descriptor)
 
-    def _path(self, name: str) -> Path:
-        return self.directory / f"{name}.log"
+    def _path(self, name: str) -> str:
+        return os.path.join(self.directory, f"{name}.log")
 
 
 def _append(descriptor: int, lines: bytes) -> tuple[int, OSError | None]:

@@ -3,9 +3,8 @@ through their pages."""
 
 import contextlib
 import os
-from pathlib import Path
 
-from whalefall.supervisor.edge import trees
+from whalefall.supervisor.edge import files, trees
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -23,5 +22,5 @@ def of_tree(leader: trees.Leader) -> dict[int, int]:
 def _resident(pid: int) -> int:
     """0 when it has gone meanwhile, and for a zombie."""
     with contextlib.suppress(OSError, IndexError, ValueError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+        return int(files.read(f"/proc/{pid}/statm").split()[1]) * _PAGE_BYTES
     return 0

@@ -6,7 +6,8 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from pathlib import Path
+
+from whalefall.supervisor.edge import files
 
 _MESSAGE_BYTES_MAX = 4_096  # sd_notify(3) messages are a few short lines
 _MESSAGES_MAX = 64  # at a time: whoever floods us shall not keep us from everything else
@@ -30,13 +31,13 @@ class Upward:
 class Mailbox:
     """Where services say READY=1; the kernel vouches for the sender's pid."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
-        path.unlink(missing_ok=True)
+        files.remove(path)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.socket.bind(str(path))
-        path.chmod(0o600)
+        self.socket.bind(path)
+        os.chmod(path, 0o600)
 
     def take(self) -> Iterator[tuple[int, list[str]]]:
         """(sender's pid, lines) of what has come; descriptors that somebody sends along are closed at once."""
@@ -55,7 +56,7 @@ class Mailbox:
 
     def close(self) -> None:
         self.socket.close()
-        self.path.unlink(missing_ok=True)
+        files.remove(self.path)
 
 
 def _close_all(content: bytes) -> None:

@@ -6,7 +6,6 @@ everything goes by the descriptor of the directory that it is in (os.fwalk), and
 
 import contextlib
 import os
-from pathlib import Path
 
 
 def remove(path: str) -> None:
@@ -17,7 +16,7 @@ def remove(path: str) -> None:
                 _unlink(name, descriptor)
             for name in directories:
                 _rmdir(name, descriptor)
-        Path(path).rmdir()
+        os.rmdir(path)
 
 
 def _rmdir(name: str, descriptor: int) -> None:

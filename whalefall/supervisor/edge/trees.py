@@ -61,7 +61,7 @@ def children(pid: int) -> list[int]:
     """Those that any of its threads has started; [] when it has gone."""
     found: list[int] = []
     with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - after every exit; a Path each would be half of it
+        for thread in os.listdir(f"/proc/{pid}/task"):
             found += map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
     return found
 
@@ -121,6 +121,6 @@ def _tag(pid: int) -> str:
 
 def _read(path: str) -> bytes:
     """b"" when the process has gone meanwhile."""
-    with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
+    with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
         return file.readall()
     return b""
