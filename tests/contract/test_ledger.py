@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.event import listen, remove
 
 from tests.support.ledgers import (
     age,
@@ -643,6 +645,29 @@ class TestHistory:
         fire(ledger, lead(ledger))
         now = ledger.now() + timedelta(minutes=5)
         assert ledger.prune("tidy", Retention(keep_runs=1, ended_before=now, always_since=now)) == 0
+
+    def test_a_run_that_starts_or_goes_back_while_one_looks_is_among_the_living(self, ledger: Ledger) -> None:
+        """Two looks, one for those that wait and one for those that run, would miss who changes places in between."""
+        bring_in(ledger, declared("first"), declared("second"))
+        for job_id in ("first", "second"):
+            rewind(ledger, job_id, timedelta(minutes=1))
+        tenure = lead(ledger)
+        fire(ledger, tenure)
+        claim(ledger, tenure, limit=1)
+        changed: list[str] = []
+
+        def change_places(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if "FROM wf_run" in statement and not changed:
+                changed.append(statement)
+                turn = text("UPDATE wf_run SET state = CASE state WHEN 'queued' THEN 'running' ELSE 'queued' END")
+                with ledger.writing() as connection:
+                    connection.execute(turn)
+
+        listen(ledger.engine, "after_cursor_execute", change_places)
+        alive = ledger.alive_runs()
+        remove(ledger.engine, "after_cursor_execute", change_places)
+        assert changed
+        assert [run.job_id for run in alive] == ["first", "second"]
 
     def test_the_backlog_counts_late_fires_and_late_starts(self, ledger: Ledger) -> None:
         bring_in(ledger, declared("tidy"), declared("late"))
