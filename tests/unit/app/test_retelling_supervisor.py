@@ -27,12 +27,13 @@ from whalefall.supervisor.core.snapshot import snapshot
 ROOT = Path(whalefall.__file__).parent
 CHINESE = {"Accept-Language": "zh-CN"}
 # To the log or a terminal, or to systemd; what they say is no event.
-SILENT = {f"supervisor/{name}" for name in ("control", "main", "manager", "edge/logfiles", "edge/sink")}
+SILENT = {f"supervisor/{name}" for name in ("control", "main", "manager", "core/tail", "edge/logfiles", "edge/sink")}
 SUPERVISOR = {path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.glob("supervisor/**/*.py")}
 SPEAKING = (*sorted(SUPERVISOR - SILENT), "control/client")
 # To a terminal, or to a program that asks what our pages never ask.
 NOT_SHOWN = (
     "left behind, because they did not die of SIGKILL: ",
+    '. Last error: "',
     '. Last line: "',
     ". Its last ",
     "' needs a service; there are: ",

@@ -1,10 +1,11 @@
 """Chunks, lines and tails: whatever is fed, nothing is lost, torn or kept for ever."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from whalefall.supervisor.core.lines import LINE_BYTES_MAX, Lines, prefixed
-from whalefall.supervisor.core.tail import TAIL_BYTES_MAX, Tail
+from whalefall.supervisor.core.tail import TAIL_BYTES_MAX, Tail, last_error, last_words
 
 _chunks = st.lists(st.binary(max_size=50) | st.sampled_from([b"\n", b"a\n", b"\n\n", b"x"]), max_size=20)
 
@@ -54,3 +55,62 @@ def test_a_tail_tells_lives_apart() -> None:
     assert tail.last(10, "web.1#1") == ["old"]
     assert tail.last(1, "web.1#2") == ["newer"]
     assert tail.last(0) == []
+
+
+REASON = [
+    "[2026-11-29 16:05:11 +0000] [26154] [INFO] Booting worker with pid: 26155",
+    "[2026-11-29 16:05:11 +0000] [26155] [ERROR] Exception in worker process",
+    "Traceback (most recent call last):",
+    '  File "/srv/shop.py", line 2, in <module>',
+    "    import stripe",
+    "ModuleNotFoundError: No module named 'stripe'",
+    "No module named 'stripe'",
+]
+CLOSING = [
+    "[2026-11-29 16:05:11 +0000] [26155] [INFO] Worker exiting (pid: 26155)",
+    "[2026-11-29 16:05:13 +0000] [26154] [ERROR] Worker (pid:26155) exited with code 3.",
+    "[2026-11-29 16:05:13 +0000] [26154] [INFO] Worker (pid:26156) was sent SIGTERM!",
+    "[2026-11-29 16:05:14 +0000] [26154] [ERROR] Shutting down: Master",
+    "[2026-11-29 16:05:14 +0000] [26154] [ERROR] Reason: Worker failed to boot.",
+]
+CHAINED = [
+    "Traceback (most recent call last):",
+    "KeyError: 'a'",
+    "",
+    "During handling of …, another exception occurred:",
+]
+
+
+def test_gunicorns_words_about_its_own_end_are_not_the_reason() -> None:
+    assert last_words([*REASON, *CLOSING]) == REASON
+    assert last_words(CLOSING) == CLOSING, "better than nothing"
+    assert last_words([]) == []
+
+
+def test_what_gunicorn_tells_of_a_kill_is_the_reason() -> None:
+    killed = "[2026-11-29 16:05:13 +0000] [26154] [ERROR] Worker (pid:26155) was sent SIGKILL! Perhaps out of memory?"
+    assert last_words([*REASON, killed, *CLOSING])[-1] == killed
+
+
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        (REASON, "ModuleNotFoundError: No module named 'stripe'"),
+        ([*REASON, CLOSING[0], REASON[-1]], "ModuleNotFoundError: No module named 'stripe'"),
+        ([*CHAINED, *REASON[2:]], "ModuleNotFoundError: No module named 'stripe'"),
+        (
+            ["Traceback (most recent call last):", "  File …", "OSError: no server", "\tIs it up?", "(See …)"],
+            "OSError: no server",
+        ),
+        (["Traceback (most recent call last):", "  File …"], ""),
+        (["done"], ""),
+        ([], ""),
+    ],
+)
+def test_the_exception_at_the_end_is_found(lines: list[str], error: str) -> None:
+    assert last_error(lines) == error
+
+
+@pytest.mark.parametrize("later", [["2026-11-29 16:06:00 went on"], ["INFO:root:went on"], ["went on"] * 20])
+def test_an_exception_that_was_lived_through_is_not_the_last_error(later: list[str]) -> None:
+    assert last_error([*REASON, *later]) == ""

@@ -33,7 +33,8 @@ def last_error(lines: Sequence[str]) -> str:
     start = max((at for at, line in enumerate(lines) if line == _TRACEBACK), default=None)
     if start is None:
         return ""
-    told = [line for line in lines[start + 1 :] if not line.startswith((" ", "\t"))]
+    # Another worker's closing words may have come between.
+    told = [line for line in lines[start + 1 :] if not line.startswith((" ", "\t")) and not _CLOSING.match(line)]
     lived_on = len(told) > _MESSAGE_LINES_MAX or any(map(_LOGGED.match, told[1:]))
     return "" if lived_on else "".join(told[:1])
 
