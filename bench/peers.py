@@ -118,7 +118,7 @@ def _whalefall(directory: Path, children: Sequence[Child], log_format: Literal["
     ]
     plan = directory / "plan.json"
     plan.write_text(plan_to_json(Plan(tuple(instances), run_dir=str(directory / "run"), log_format=log_format)))
-    return [*python.module("whalefall.supervisor"), "--plan", str(plan)]
+    return [*python.supervisor(), "--plan", str(plan)]
 
 
 def whalefall_serve(directory: Path, children: Sequence[Child]) -> list[str]:

@@ -35,10 +35,22 @@ def _modules(importtime: str) -> set[str]:
 
 
 def _bare() -> set[str]:
-    """What `python -m` loads anyway; it differs between versions, and is not ours to shrink."""
-    command = [sys.executable, "-X", "importtime", "-m", "this"]
+    """What Python loads anyway; it differs between versions, and is not ours to shrink."""
+    command = [sys.executable, "-X", "importtime", "-I", "-S", "-c", ""]
     return _modules(subprocess.run(command, capture_output=True, text=True, check=True).stderr)
 
 
 # What other versions of CPython load instead; each with the reason.
 OPTIONAL: set[str] = set()
+
+
+def test_nothing_of_the_users_gets_into_pid_1(tmp_path: Path) -> None:
+    """Tracers come by PYTHONPATH with a sitecustomize that starts threads; a project has a json.py of its own."""
+    for name in ("sitecustomize", "usercustomize", "json", "enum", "whalefall"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('loaded by PID 1')\n")
+    supervised = Supervised(tmp_path, instance("idle", ("/bin/sleep", "1000"), tmp_path))
+    supervised.environ["PYTHONPATH"] = str(tmp_path)
+    with supervised.start():
+        supervised.until_ready("idle.1")
+        assert supervised.stop() == 0
+    assert "loaded by PID 1" not in supervised.output()

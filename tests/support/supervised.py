@@ -18,6 +18,7 @@ from whalefall.control.client import ask
 from whalefall.control.protocol import SOCKET_NAME, Request
 from whalefall.errors import ControlError
 from whalefall.plan import Command, Instance, Listener, Plan, plan_to_json
+from whalefall.planner.python import supervisor
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,7 +72,7 @@ def instance(name: str, argv: tuple[str, ...], cwd: Path, **options: Any) -> Ins
 
 
 class Supervised:
-    """`python -m whalefall.supervisor` with a Plan; everything that it printed is in `output()`."""
+    """The supervisor with a Plan; everything that it printed is in `output()`."""
 
     def __init__(
         self, directory: Path, *instances: Instance, listeners: tuple[Listener, ...] = (), **plan: Any
@@ -89,8 +90,8 @@ class Supervised:
         """`within` is a command in front of it, as `unshare …`; `pid` is then that command's."""
         file = self.directory / "plan.json"
         file.write_text(plan_to_json(self.plan))
-        command = [*within, sys.executable, *python_options, "-m", "whalefall.supervisor", "--plan", str(file)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environ}
+        command = [*within, sys.executable, *python_options, *supervisor()[1:], "--plan", str(file)]
+        environment = {**os.environ, **self.environ}
         with self.log.open("ab") as log:
             out = log if stdout is None else stdout
             self.process = subprocess.Popen(command, stdout=out, stderr=log, env=environment, cwd=self.directory)

@@ -78,7 +78,7 @@ def become_supervisor(plan: Plan) -> NoReturn:
     os.lseek(descriptor, 0, os.SEEK_SET)
     sys.stdout.flush()
     sys.stderr.flush()
-    argv = [*python.module("whalefall.supervisor"), "--plan-fd", str(descriptor)]
+    argv = [*python.supervisor(), "--plan-fd", str(descriptor)]
     os.execv(argv[0], argv)  # noqa: S606 - no shell is the point
 
 

@@ -1,4 +1,4 @@
-"""How is one of our own modules run, in a directory that is the user's?
+"""How is one of our own modules run, in a directory and an environment that are the user's?
 
 `python -m` puts the working directory in front of the standard library, and a project may well have a `queue.py` or a
 `logging.py` there. `-P` (Python 3.11) leaves it out. Not for Gunicorn, which puts it in front by itself.
@@ -17,3 +17,12 @@ def module(name: str) -> tuple[str, ...]:
     entries = sys.path if sys.flags.safe_path else sys.path[1:]
     installed = any(Path(entry).absolute() == Path(ours) for entry in entries)
     return (sys.executable, *(("-P",) if installed else ()), "-m", name)
+
+
+def supervisor() -> tuple[str, ...]:
+    """The beginning of an argv that becomes the supervisor.
+
+    As PID 1 it loads the standard library and itself, and nothing that somebody put before or beside them: `-I` leaves
+    out PYTHONPATH, `-S` leaves out site-packages with its .pth files and sitecustomize, which may start threads.
+    """
+    return (sys.executable, "-I", "-S", str(Path(whalefall.__file__).parent / "supervisor" / "__main__.py"))

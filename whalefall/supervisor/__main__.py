@@ -1,7 +1,12 @@
-"""`python -m whalefall.supervisor`: what `whalefall serve` becomes."""
+"""What `whalefall serve` becomes. A file to run (planner/python.py); `python -m whalefall.supervisor` works, too."""
 
 import gc
 import os
+import sys
+
+if not __package__:
+    # Behind the standard library: where we are installed lies much else, perhaps an `enum.py`.
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 gc.disable()  # what is loaded now stays for good
 
