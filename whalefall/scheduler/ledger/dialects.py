@@ -5,12 +5,11 @@ nothing but how long somebody sleeps.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
-    BindParameter,
     Column,
     ColumnElement,
     Connection,
@@ -19,6 +18,7 @@ from sqlalchemy import (
     Double,
     Select,
     Table,
+    TableValuedAlias,
     Text,
     TypeDecorator,
     bindparam,
@@ -78,7 +78,7 @@ class clock_after(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL f
     type = Instant()
     inherit_cache = True
 
-    def __init__(self, seconds: float | BindParameter[float]) -> None:
+    def __init__(self, seconds: float | ColumnElement[Any]) -> None:
         super().__init__(cast(seconds, Double))
 
 
@@ -133,6 +133,32 @@ def among(column: Column[Any], parameter: str) -> ColumnElement[bool]:
 def as_list(strings: Iterable[str]) -> str:
     """What `among` reads."""
     return json.dumps(list(strings))
+
+
+class _pairs(FunctionElement[str]):  # noqa: N801 - a function of SQL
+    """The rows of a JSON object."""
+
+    inherit_cache = True
+
+
+@compiles(_pairs, "postgresql")
+def _pairs_postgresql(element: _pairs, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each_text(CAST({compiler.process(element.clauses, **options)} AS json))"
+
+
+@compiles(_pairs, "sqlite")
+def _pairs_sqlite(element: _pairs, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **options)})"
+
+
+def pairs(parameter: str) -> TableValuedAlias:
+    """The object in this parameter, made by `as_object`, as a table with the columns `key` and `value`."""
+    return _pairs(bindparam(parameter, type_=Text)).table_valued("key", "value", name=parameter)
+
+
+def as_object(values: Mapping[str, float | None]) -> str:
+    """What `pairs` reads, in order of the keys: who changes the same rows in the same order waits, and no more."""
+    return json.dumps(values, sort_keys=True)
 
 
 def insert(connection: Connection, table: Table) -> Any:

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -292,5 +291,7 @@ def new_run_id(now: datetime) -> str:
     `now` is the database's: replicas whose clocks differ must not disagree about what came first.
     """
     ticks = _ticks.next(now)
-    low = int.from_bytes(os.urandom(8), "big") & (2**62 - 1)
-    return str(uuid.UUID(int=(ticks >> 12) << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0b10 << 62 | low))
+    high = (ticks >> 12) << 16 | 0x7 << 12 | (ticks & 0xFFF)
+    low = 0b10 << 62 | int.from_bytes(os.urandom(8), "big") & (2**62 - 1)
+    digits = f"{high:016x}{low:016x}"  # by hand: uuid.UUID takes thrice as long, ten thousand times at once
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -7,8 +7,7 @@ run since, the write touches no row and the result is dropped: that is the fence
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, Double, Integer, Text, bindparam, cast, func, insert, literal, or_, select, update
@@ -18,8 +17,16 @@ from whalefall.scheduler.core.policies import policies_of
 from whalefall.scheduler.core.retries import reruns_after_crash
 from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.ledger import events, leases, news
-from whalefall.scheduler.ledger.bulk import set_started
-from whalefall.scheduler.ledger.dialects import among, as_list, chunks, clock, clock_after, in_index_order
+from whalefall.scheduler.ledger.dialects import (
+    among,
+    as_list,
+    as_object,
+    chunks,
+    clock,
+    clock_after,
+    in_index_order,
+    pairs,
+)
 from whalefall.scheduler.ledger.records import (
     Claim,
     ClaimedRun,
@@ -33,7 +40,11 @@ from whalefall.scheduler.ledger.records import (
 )
 from whalefall.scheduler.ledger.schema import attempt, event, job, run
 
+_OF_RUN = tuple(RunRecord.__dataclass_fields__)
 _TOLD = (run.c.job_id, run.c.source, run.c.scheduled_at, run.c.started_at, run.c.finished_at)
+_HOW = attrgetter(*(name for name in Ending.__dataclass_fields__ if name not in ("run_id", "started_s")))
+_KEPT = pairs("kept")
+_ENDED = pairs("ended")  # run_id, and when its code began
 _BY_WHOM = literal("cancelled by ") + run.c.cancelled_by + literal(" while it ran")
 
 
@@ -49,22 +60,24 @@ def _running() -> Any:
     )
 
 
-def _with_job(*more: Any, gone_too: bool = False) -> Any:
+_OF_JOB = (
+    job.c.func_ref.label("job_func_ref"),
+    cast(job.c.args, Text).label("job_args"),
+    cast(job.c.kwargs, Text).label("job_kwargs"),
+    cast(job.c.policies, Text).label("job_policies"),
+)
+
+
+def _with_job(*, gone_too: bool = False) -> Any:
     """Runs with what is needed of their job; `gone_too`: also those whose job has no row any more."""
-    return select(
-        run,
-        job.c.func_ref.label("job_func_ref"),
-        cast(job.c.args, Text).label("job_args"),
-        cast(job.c.kwargs, Text).label("job_kwargs"),
-        cast(job.c.policies, Text).label("job_policies"),
-        *more,
-    ).select_from(run.join(job, job.c.job_id == run.c.job_id, isouter=gone_too))
+    return select(run, *_OF_JOB).select_from(run.join(job, job.c.job_id == run.c.job_id, isouter=gone_too))
 
 
 def _startable_query(*conditions: Any) -> Any:
     running = _running()
     return (
-        _with_job(running.label("running"))
+        select(run.c.run_id, run.c.job_id, run.c.slots, running.label("running"), *_OF_JOB)
+        .select_from(run.join(job, job.c.job_id == run.c.job_id))
         .where(
             run.c.state == RunState.QUEUED,
             run.c.executor == bindparam("executor"),
@@ -103,7 +116,7 @@ _CLAIM = (
         progress=None,
         progress_text="",
     )
-    .returning(run.c.run_id, run.c.attempt, run.c.started_at)
+    .returning(*(run.c[name] for name in _OF_RUN))
 )
 
 
@@ -117,13 +130,14 @@ def peek(connection: Connection, holder: str) -> Peek:
 def claim(connection: Connection, tenure: Tenure, executor: str, limit: int, lease_s: float) -> list[ClaimedRun]:
     """Makes up to `limit` waiting runs ours, never more of a job than its slots. Raises Deposed."""
     leases.prove(connection, tenure)
-    candidates = _startable(connection, _STARTABLE, executor, limit)
+    candidates = {row.run_id: row for row in _startable(connection, _STARTABLE, executor, limit)}
     if not candidates:
         return []
-    run_ids = as_list(row["run_id"] for row in candidates)
-    claimed = connection.execute(_CLAIM, {"run_ids": run_ids, "runner": tenure.holder, "lease_s": lease_s})
-    ours = {run_id: (number, started_at) for run_id, number, started_at in claimed}
-    return [_claimed(row, tenure, *ours[row["run_id"]]) for row in candidates if row["run_id"] in ours]
+    claimed = connection.execute(
+        _CLAIM, {"run_ids": as_list(candidates), "runner": tenure.holder, "lease_s": lease_s}
+    ).all()
+    ours = {row.run_id: row for row in claimed}
+    return [_claimed(ours[run_id], its_job) for run_id, its_job in candidates.items() if run_id in ours]
 
 
 def to_send(connection: Connection, tenure: Tenure, executor: str, limit: int, again_s: float) -> list[WaitingRun]:
@@ -133,13 +147,13 @@ def to_send(connection: Connection, tenure: Tenure, executor: str, limit: int, a
     """
     leases.prove(connection, tenure)
     rows = _startable(connection, _TO_SEND, executor, limit)
-    for part in chunks([row["run_id"] for row in rows]):
+    for part in chunks([row.run_id for row in rows]):
         connection.execute(
             update(run)
             .where(run.c.run_id.in_(part), run.c.state == RunState.QUEUED)
             .values(lease_until=clock_after(again_s))
         )
-    return [WaitingRun(row["run_id"], row["job_id"], policies_of(row["job_policies"])) for row in rows]
+    return [WaitingRun(row.run_id, row.job_id, policies_of(row.job_policies)) for row in rows]
 
 
 def claim_one(connection: Connection, run_id: str, holder: str, lease_s: float) -> ClaimedRun | None:
@@ -147,7 +161,7 @@ def claim_one(connection: Connection, run_id: str, holder: str, lease_s: float) 
     its_job = select(run.c.job_id).where(run.c.run_id == run_id).scalar_subquery()
     # Workers claim at the same time: one by one for each job, or both would see the last slot free.
     connection.execute(select(job.c.job_id).where(job.c.job_id == its_job).with_for_update())
-    number = connection.execute(
+    claimed = connection.execute(
         update(run)
         .where(run.c.run_id == run_id, run.c.state == RunState.QUEUED, or_(run.c.slots == 0, _running() < run.c.slots))
         .values(
@@ -157,26 +171,23 @@ def claim_one(connection: Connection, run_id: str, holder: str, lease_s: float) 
             started_at=clock(),
             lease_until=clock_after(lease_s),
         )
-        .returning(run.c.attempt)
-    ).scalar()
-    if number is None:
+        .returning(*(run.c[name] for name in _OF_RUN))
+    ).first()
+    if claimed is None:
         return None
-    row = connection.execute(_with_job().where(run.c.run_id == run_id)).mappings().one()
-    return _claimed(row, Tenure(holder, 0), number, row["started_at"])
+    return _claimed(claimed, connection.execute(select(*_OF_JOB).where(job.c.job_id == claimed.job_id)).one())
 
 
 def keep_alive(connection: Connection, holder: str, run_ids: Sequence[str], lease_s: float) -> dict[str, bool]:
     """Extends the leases of our runs. Answers those that are still ours, and whether they shall be cancelled."""
-    kept: dict[str, bool] = {}
-    for part in chunks(run_ids):
-        rows = connection.execute(
-            update(run)
-            .where(run.c.run_id.in_(part), run.c.claimed_by == holder, run.c.state == RunState.RUNNING)
-            .values(lease_until=clock_after(lease_s))
-            .returning(run.c.run_id, run.c.cancel_requested)
-        )
-        kept.update({run_id: bool(cancel) for run_id, cancel in rows})
-    return kept
+    rows = connection.execute(
+        update(run)
+        .where(run.c.run_id == _KEPT.c.key, run.c.claimed_by == holder, run.c.state == RunState.RUNNING)
+        .values(lease_until=clock_after(lease_s))
+        .returning(run.c.run_id, run.c.cancel_requested),
+        {"kept": as_object(dict.fromkeys(run_ids))},
+    )
+    return {run_id: bool(cancel) for run_id, cancel in rows}
 
 
 def tell(connection: Connection, holder: str, signs: Sequence[Sign]) -> None:
@@ -207,35 +218,36 @@ def take_time(connection: Connection, idle_s: float) -> None:
 
 
 def finish(connection: Connection, holder: str, endings: Sequence[Ending]) -> list[str]:
-    """Writes how runs ended. Answers the run_ids that were ours to end; the others were fenced off."""
+    """Writes when runs started and how they ended. Answers those that were ours to end; the others were fenced off."""
     now_s = elapsed_s()
-    set_started(
-        connection, holder, [(e.run_id, e.attempt, now_s - e.started_s) for e in endings if e.started_s is not None]
-    )
     for ending in endings:
         if ending.retry_in_s is not None:
-            _keep_attempt(connection, holder, ending)
-    alike: dict[Ending, list[str]] = defaultdict(list)  # thousands that ended alike are one statement
+            _keep_attempt(connection, holder, ending, now_s)
+    alike: dict[Any, list[Ending]] = defaultdict(list)  # thousands that ended alike are one statement
     for ending in endings:
-        alike[replace(ending, run_id="", started_s=None)].append(ending.run_id)
+        alike[_HOW(ending)].append(ending)
     done: list[str] = []
     told = _TOLD if news.are_gathered(connection) else ()
-    for ending, run_ids in alike.items():
-        for part in chunks(run_ids):
-            rows = connection.execute(
-                update(run)
-                .where(
-                    run.c.run_id.in_(part),
-                    run.c.attempt == ending.attempt,
-                    run.c.claimed_by == holder,
-                    run.c.state == RunState.RUNNING,
-                )
-                .values(**(_back_to_queue(ending) if ending.retry_in_s is not None else _final(ending)))
-                .returning(run.c.run_id, *told)
-            ).all()
-            done += [row.run_id for row in rows]
-            state = ending.state if ending.retry_in_s is None else RunState.QUEUED
-            news.note(connection, (news.ended(row, state, ending.attempt) for row in rows))
+    for ended in alike.values():
+        ending = ended[0]
+        rows = connection.execute(
+            update(run)
+            .where(
+                run.c.run_id == _ENDED.c.key,
+                run.c.attempt == ending.attempt,
+                run.c.claimed_by == holder,
+                run.c.state == RunState.RUNNING,
+            )
+            .values(
+                started_at=func.coalesce(clock_after(_ENDED.c.value), run.c.started_at),
+                **(_back_to_queue(ending) if ending.retry_in_s is not None else _final(ending)),
+            )
+            .returning(run.c.run_id, *told),
+            {"ended": as_object({each.run_id: _start_s(each, now_s) for each in ended})},
+        ).all()
+        done += [row.run_id for row in rows]
+        state = ending.state if ending.retry_in_s is None else RunState.QUEUED
+        news.note(connection, (news.ended(row, state, ending.attempt) for row in rows))
     return done
 
 
@@ -369,30 +381,22 @@ def _startable(connection: Connection, query: Any, executor: str, limit: int) ->
     in_index_order(connection)
     chosen: list[Any] = []
     taken: Counter[str] = Counter()
-    for row in connection.execute(query, {"executor": executor, "most": limit}).mappings():
-        if row["slots"] == 0 or row["running"] + taken[row["job_id"]] < row["slots"]:
-            taken[row["job_id"]] += 1
+    for row in connection.execute(query, {"executor": executor, "most": limit}):
+        if row.slots == 0 or row.running + taken[row.job_id] < row.slots:
+            taken[row.job_id] += 1
             chosen.append(row)
     return chosen
 
 
-def _claimed(row: Any, tenure: Tenure, number: int, started_at: datetime) -> ClaimedRun:
-    names = RunRecord.__dataclass_fields__
-    values = {name: row[name] for name in names}
-    values.update(
-        state=RunState.RUNNING,
-        attempt=number,
-        claimed_by=tenure.holder,
-        started_at=started_at,
-        progress=None,
-        progress_text="",
-    )
+def _claimed(row: Any, its_job: Any) -> ClaimedRun:
+    """From all columns of the run, in the order of RunRecord, and what `_OF_JOB` has."""
+    values = dict(zip(_OF_RUN, row, strict=False))
     return ClaimedRun(
-        run=RunRecord(**values),
-        func_ref=row["job_func_ref"],
-        args=json.loads(row["job_args"]),
-        kwargs={**json.loads(row["job_kwargs"]), **(row["args"] or {})},
-        policies=policies_of(row["job_policies"]),
+        run=RunRecord(**{**values, "state": RunState.RUNNING}),
+        func_ref=its_job.job_func_ref,
+        args=json.loads(its_job.job_args),
+        kwargs={**json.loads(its_job.job_kwargs), **(values["args"] or {})},
+        policies=policies_of(its_job.job_policies),
     )
 
 
@@ -431,7 +435,12 @@ def _back_to_queue(ending: Ending) -> dict[str, Any]:
     }
 
 
-def _keep_attempt(connection: Connection, holder: str, ending: Ending) -> None:
+def _start_s(ending: Ending, now_s: float) -> float | None:
+    """When the job's code began, in seconds from now: below 0. None: the claim's time will have to do."""
+    return None if ending.started_s is None else min(ending.started_s - now_s, 0.0)
+
+
+def _keep_attempt(connection: Connection, holder: str, ending: Ending, now_s: float) -> None:
     """The proof of an attempt that is not the last one."""
     connection.execute(
         insert(attempt).from_select(
@@ -441,7 +450,7 @@ def _keep_attempt(connection: Connection, holder: str, ending: Ending) -> None:
                 run.c.attempt,
                 literal(str(ending.state)),
                 run.c.claimed_by,
-                run.c.started_at,
+                func.coalesce(clock_after(literal(_start_s(ending, now_s), Double)), run.c.started_at),
                 clock(),
                 literal(ending.error),
             ).where(
