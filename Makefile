@@ -24,7 +24,12 @@ serve: setup  ## run the main job on embedded defaults: http://localhost:5000
 
 test: setup lint  ## lint and the default test suite
 	@bash .ci/system-packages redis postgresql
-	$(PYTEST) -q -n 2 --dist loadfile -m "not container and not chaos and not browser"
+	$(PYTEST) -q -n 2 --dist loadfile -m "not container and not chaos and not browser and not heavy"
+
+heavy: setup  ## a million runs on record, ten thousand random histories of the engine, long waits
+	@bash .ci/system-packages redis postgresql
+	$(PYTEST) -q -n 2 --dist loadfile -m heavy
+	WHALEFALL_HISTORIES=10000 $(PYTEST) -q -n 2 tests/unit/supervisor/test_simulation.py
 
 container: setup  ## build the image and run it for real (installs podman as root; skips with a reason where it cannot)
 	$(PYTEST) -m container -q tests/container
@@ -61,4 +66,4 @@ format: $(VENV)/.ready  ## let ruff mend what it can
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist .*_cache .hypothesis
 
-.PHONY: help setup serve test container bench bench-scheduler chaos browser mutants lint format clean
+.PHONY: help setup serve test heavy container bench bench-scheduler chaos browser mutants lint format clean

@@ -14,7 +14,7 @@ from tests.support.history import fill
 from tests.unit.app.conftest import Visitor, as_user, make_app
 from whalefall.scheduler import of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a million rows take a while on a busy machine
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]  # a million rows take a while on a busy machine
 
 JOBS, RUNS_EACH = 10_000, 100
 COUNTED_IN = 1_000

@@ -86,6 +86,7 @@ def until_told(site: Deployment, hooks: Hooks, letters: Letters, job: str | None
     wait_until(is_told, said, _SOON_S, lambda: f"{hooks.documents()}\n{mailed()}\n{site.output()}")
 
 
+@pytest.mark.heavy
 def test_failed_missed_and_recovered_are_told_once_by_whoever_is_up(
     site: Deployment, hooks: Hooks, mails: tuple[Letters, int], tmp_path: Path
 ) -> None:
@@ -127,6 +128,7 @@ def _everything_is_signed_and_nothing_is_told_twice(hooks: Hooks, letters: Lette
     ]
 
 
+@pytest.mark.heavy
 def test_a_killed_scheduler_that_cannot_come_back_is_told_by_the_web_workers(tmp_path: Path, hooks: Hooks) -> None:
     """And receivers that are away hold up neither the site nor its stop."""
     (tmp_path / "shop.py").write_text(APPLICATION)
@@ -143,6 +145,7 @@ def test_a_killed_scheduler_that_cannot_come_back_is_told_by_the_web_workers(tmp
         assert site.stop() == 0
 
 
+@pytest.mark.heavy
 def test_without_a_receiver_the_log_tells_it_once(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(APPLICATION)
     (tmp_path / "broken").touch()

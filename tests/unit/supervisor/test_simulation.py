@@ -12,7 +12,7 @@ from whalefall.plan import Dependency, Instance, MemoryLimit, Plan, Probe, Resta
 
 READY = Probe("http", address="127.0.0.1:1", period_s=0.25, timeout_s=2)
 LIVE = Probe("http", address="127.0.0.1:1", period_s=10, timeout_s=2)
-EXAMPLES = int(os.environ.get("WHALEFALL_HISTORIES", "10000"))
+EXAMPLES = int(os.environ.get("WHALEFALL_HISTORIES", "2000"))
 
 
 def _web(**changes: object) -> Instance:
