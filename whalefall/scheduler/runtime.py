@@ -204,7 +204,7 @@ def _couriers(state: SchedulerState) -> list[Courier]:
         from whalefall.scheduler.executors import celery  # noqa: PLC0415 - see above
     except ImportError:
         raise ConfigError(
-            "A job has executor='celery', but Celery is not installed: pip install 'whalefall[celery]'."
+            "A job has executor='celery', but Celery is not installed: pip install 'celery[redis]>=5.4'."
         ) from None
 
     celery.broker_url(state)

@@ -102,7 +102,7 @@ def said_in_alarm() -> Iterator[tuple[str, str]]:
 # What a run's reason, or the scheduler's, is made of; and what of these files' words no page ever shows.
 REASONING = ("core/fires", "core/runs", "ledger/fires", "ledger/jobs", "ledger/runs", "ledger/reconcile")
 REASONING += ("ledger/ledger", "admin", "executors/processes", "runtime")
-LOGGED = re.compile(r"%[sd.r]|SET LOCAL|whalefall\[celery\]|\b(?:DATABASE_URL|SCHEDULER_APPLICATION)\b|^declared anew$")
+LOGGED = re.compile(r"%[sd.r]|SET LOCAL|celery\[redis\]|\b(?:DATABASE_URL|SCHEDULER_APPLICATION)\b|^declared anew$")
 TO_THE_TERMINAL = ("), and this is ", " in its configuration.", "a watcher of the ledger failed")
 
 

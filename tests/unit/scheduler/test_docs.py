@@ -3,11 +3,13 @@
 import dataclasses
 import re
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from whalefall.scheduler import runtime
 from whalefall.scheduler.core.policies import Policies
 from whalefall.scheduler.core.runs import RunState, Source
 from whalefall.scheduler.core.triggers import argument_names
@@ -31,6 +33,15 @@ def test_the_examples_of_a_page_run(page: str, monkeypatch: pytest.MonkeyPatch) 
     if scheduler is not None:
         for declaration in scheduler.declarations.values():
             assert declaration.description, "an example shows what a docstring is for"
+
+
+def test_celery_is_asked_for_as_our_extra_asks_for_it() -> None:
+    """By Celery's own name: whalefall's is another project's where it did not come from an index of packages."""
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
+    [celery] = project["optional-dependencies"]["celery"]
+    for text in (JOBS, Path(runtime.__file__).read_text()):
+        assert f"pip install '{celery}'" in text
+        assert "pip install 'whalefall" not in text
 
 
 def test_every_policy_is_explained_with_its_default() -> None:
