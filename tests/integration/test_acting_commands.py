@@ -108,6 +108,11 @@ def test_two_schedulers_are_refused_with_the_reason_before_anything_changes(site
         "whalefall: nothing is changed: scheduler=2 is refused: two schedulers on one host would compete for every job."
     )
     assert {name: row["pid"] for name, row in site.rows().items()} == before
+    told = site.whalefall("events").stdout
+    assert (
+        "! scale payments=2,scheduler=2: nothing is changed: scheduler=2 is refused: two schedulers on one host" in told
+    )
+    assert "reload" not in told
 
 
 def test_health_names_what_was_stopped_by_hand(site: Deployment) -> None:
@@ -180,6 +185,11 @@ def test_check_tells_a_machine_what_it_found(tmp_path: Path) -> None:
     assert found["address"] == f"127.0.0.1:{deployment.port}"
     assert found["notes"][0].startswith("direct mode: NGINX_BINARY is empty")
     assert any(sentence.startswith("WEB_CONCURRENCY=1: ") for sentence in found["warnings"])
+    assert (found["applications"], found["errors"]) == (["shop:app", "the built-in application"], [])
+    (tmp_path / "shop.py").write_text("import nobody_has_it\n" + APPLICATION)
+    found = document(deployment, "check", code=2)
+    assert found["errors"] == [found["error"]]
+    assert found["error"].startswith("shop.py:1: shop:app cannot be imported: ")
     (tmp_path / "Procfile").write_text("web no colon\n")
     found = document(deployment, "check", code=2)
     assert found["error"].startswith("Procfile:1: ")

@@ -35,9 +35,18 @@ def test_reload_tells_what_it_changed_what_not_and_what_it_cannot(tmp_path: Path
         assert deployment.whalefall("reload", "payments").stdout.startswith("payments.1 reloaded (pid ")
         refused = deployment.whalefall("scale", "paymets=2")
         assert refused.stderr == (
-            "whalefall: nothing is changed: -c paymets=2: the Procfile has no 'paymets'. Did you mean 'payments'?\n"
+            "whalefall: there is no service 'paymets', and nothing is changed. Did you mean 'payments'?\n"
         )
+        assert "paymets" not in deployment.whalefall("events").stdout, "nobody had to plan for that"
         assert json.loads(deployment.whalefall("logs", "web", "-n", "1", "--json").stdout)["name"] == "web.1"
         assert deployment.whalefall("scale", "payments=1").stdout == "nothing to do: so many run already\n"
         assert deployment.whalefall("scale", "payments=2").stdout == "scaled: payments.2\n"
+        assert deployment.whalefall("scale", "payments=0").stdout == "scaled: payments.1, payments.2\n"
+        assert deployment.whalefall("scale", "payments=1").stdout == "scaled: payments.1\n", (
+            "it does not run, and is known"
+        )
+        assert "scale payments=1: the new Plan is applied" in deployment.whalefall("events").stdout
+        with (tmp_path / "Procfile").open("a") as procfile:
+            procfile.write("fresh: sleep 1000\n")
+        assert deployment.whalefall("scale", "fresh=2").stdout == "scaled: fresh.1, fresh.2\n", "new since the start"
         assert deployment.master("web") == pid

@@ -7,14 +7,14 @@ import argparse
 import contextlib
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from whalefall.cli.control import instances, run_dir
 from whalefall.cli.outcome import Outcome, Row, told
 from whalefall.control.client import ask
 from whalefall.control.protocol import Request
-from whalefall.errors import ControlError
+from whalefall.errors import ControlError, WhalefallError
 
 POLL_S = 0.1
 PATIENCE_S = 120.0  # longer than the start timeout and any sane grace: after that a person should look
@@ -62,9 +62,10 @@ def reload(arguments: argparse.Namespace) -> int:
 
 
 def scale(arguments: argparse.Namespace) -> int:
-    """Until the new instances are ready."""
+    """Until the new instances are ready. A name that there is not is refused before anybody plans."""
     request = Request("scale", options=dict(arguments.numbers))
     with told(arguments) as outcome:
+        _refuse_unknown(run_dir(arguments), request.options)
         _plan_again(arguments, outcome, request, "scaled", "nothing to do: so many run already")
     return 0
 
@@ -117,6 +118,33 @@ def _act(arguments: argparse.Namespace, outcome: Outcome, verb: str, word: str, 
         outcome.did(row, word if new or (verb == "stop" and before[name]["state"] not in SETTLED) else "")
         shown = "ready" if verb == "start" else word
         outcome.say(f"{name} {shown}" + (f" (pid {row['pid']})" if row["pid"] else ""))
+
+
+def _refuse_unknown(where: Path, names: Iterable[str]) -> None:
+    """Raises ControlError for a service that neither runs nor stands in the Procfile of the next Plan."""
+    status = ask(where, Request("status"))
+    running = {row["service"] for row in status["instances"]} | {"all"}
+    if unknown := [name for name in names if name not in running]:
+        from whalefall.planner.options import nearest
+
+        planned = _in_the_procfile(status["supervisor"])
+        for name in unknown:
+            if planned and name not in planned:
+                raise ControlError(f"there is no service '{name}', and nothing is changed. {nearest(name, planned)}")
+
+
+def _in_the_procfile(supervisor: Row) -> Sequence[str]:
+    """What the supervisor's planner would read; () where that cannot be told, for the planner has the last word."""
+    from whalefall.cli.parser import parse
+    from whalefall.planner import world
+
+    words: Sequence[str] = supervisor.get("replan", ())
+    try:
+        asked = parse(words[words.index("plan") :])
+        request = world.Request(Path(supervisor["replan_in"]), {}, procfile=asked.procfile)
+        return [process.name for process in world.processes(request)[1]]
+    except (WhalefallError, ValueError):
+        return ()
 
 
 def _plan_again(arguments: argparse.Namespace, outcome: Outcome, request: Request, word: str, unchanged: str) -> None:

@@ -76,7 +76,10 @@ class Reload(AfterTurn):
     def time_has_come(self, now: float) -> None:
         if self.pid is not None and now >= self.until:
             self.loop.tell(
-                Report(f"reload: the planner took longer than {PLANNER_TIMEOUT_S:g} s and is killed", level="error")
+                Report(
+                    f"{self._asked()}: the planner took longer than {PLANNER_TIMEOUT_S:g} s and is killed",
+                    level="error",
+                )
             )
             trees.send([self.pid], signal.SIGKILL)
             self.until = now + PLANNER_TIMEOUT_S
@@ -149,7 +152,7 @@ class Reload(AfterTurn):
         self.plan = plan
         self.scale = self._asked_scale()
         self.loop.output.name_all([instance.name for instance in plan.instances])
-        self.loop.tell(Report("reload: the new Plan is applied"))
+        self.loop.tell(Report(f"{self._asked()}: the new Plan is applied"))
         self.loop.post(PlanChanged(plan))
         self._answer("")
 
@@ -163,8 +166,13 @@ class Reload(AfterTurn):
             asked |= wish.scale
         return asked
 
+    def _asked(self) -> str:
+        """What people asked for, as an event begins with it. A reload that comes along with a scale is in its Plan."""
+        numbers = ",".join(f"{service}={number}" for wish in self.served for service, number in wish.scale.items())
+        return f"scale {numbers}" if numbers else "reload"
+
     def _refuse(self, reason: str) -> None:
-        self.loop.tell(Report(f"reload: nothing is changed: {reason}", level="error"))
+        self.loop.tell(Report(f"{self._asked()}: nothing is changed: {reason}", level="error"))
         self._answer(reason)
 
     def _answer(self, reason: str) -> None:

@@ -80,6 +80,8 @@ class Requests(AfterTurn):
             "started_at": round(self.started_at, 3),
             "uptime_s": round(now - self.started, 3),
             "control_groups": str(self.loop.groups.directory or ""),
+            "replan": list(self.reload.plan.replan.argv) if self.reload.plan.replan else [],
+            "replan_in": self.reload.plan.replan.cwd if self.reload.plan.replan else "",
         }
         connection.answer({"supervisor": ours, "instances": snapshot(self.loop.engine, now)})
 
