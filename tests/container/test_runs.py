@@ -1,5 +1,6 @@
 """A run in a process of its own, inside a container: where PID 1 is ours and there is nobody else to inherit it."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def recorded(container: Container) -> list[list[str]]:
 
 def begin(container: Container, job_id: str) -> tuple[str, psutil.Process]:
     """A run that has begun, and its process as this host sees it."""
-    run_id = shell(container, "jobs", "run", job_id)
+    run_id = json.loads(shell(container, "jobs", "run", job_id, "--json"))["run_id"]
     within(container, lambda: recorded(container), f"{job_id} has begun")
     [(what, run, attempt, pid)] = recorded(container)
     assert (what, run, attempt) == ("start", run_id, "1")

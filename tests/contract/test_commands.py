@@ -1,6 +1,7 @@
 """The command line's verbs, why, and the watchman: read from the ledger alone, on both databases."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -43,7 +44,8 @@ class TestJobs:
         bring_in(state.ledger, declared("tidy"), declared("report", "cron", hour=6))
         commands.jobs_pause(state, "tidy", reason="holidays")
         lines = commands.jobs_list(state).text.splitlines()
-        assert lines[0].split() == ["ID", "STATE", "TRIGGER", "NEXT", "LAST", "SOURCE"]
+        assert re.split(" {2,}", lines[0]) == ["ID", "STATE", "TRIGGER", "NEXT (UTC)", "LAST (UTC)", "SOURCE"]
+        assert "SOURCE" not in commands.jobs_list(state, width=60).text
         assert lines[1].startswith("report  active")
         assert "at 06:00" in lines[1]
         assert "paused by " in lines[2]
@@ -75,7 +77,8 @@ class TestJobs:
 
     def test_run(self, state: SchedulerState) -> None:
         bring_in(state.ledger, declared("tidy"))
-        run_id = commands.jobs_run(state, "tidy", args='{"x": 5}', reason="demo").text
+        told = commands.jobs_run(state, "tidy", args='{"x": 5}', reason="demo", as_json=True).text
+        run_id = json.loads(told)["run_id"]
         run = state.admin.get_run(run_id)
         assert (run.args, run.reason) == ({"x": 5}, "demo")
         assert run.created_by.endswith("command line)")
@@ -115,6 +118,10 @@ class TestJobs:
         assert len(lines) == 4
         assert "failed" in lines[1]
         assert lines[1].endswith("ValueError: no shelf")
+        wrapped = commands.jobs_history(state, "tidy", width=70).text.splitlines()
+        assert len(wrapped) > 4
+        assert max(map(len, wrapped)) <= 70
+        assert " ".join(" ".join(wrapped).split()) == " ".join(" ".join(lines).split()), "every word is there"
         assert "a newer instant was due as well" in lines[2]
 
 

@@ -208,3 +208,56 @@ def test_still_to_come_and_what_will_be_in_the_way(how: str, state: SchedulerSta
 def at(moment: datetime) -> str:
     text = f"{moment:%Y-%m-%d %H:%M:%S}"
     return f"{text}.{moment.microsecond // 1000:03} UTC" if moment.microsecond else f"{text} UTC"
+
+
+def lately(state: SchedulerState) -> list[str]:
+    return commands.jobs_why(state, "tidy").text.splitlines()
+
+
+class TestWithoutATime:
+    def test_the_newest_run_and_what_comes_next(self, state: SchedulerState) -> None:
+        aged(state)
+        fire(state)
+        newest = state.admin.list_runs(job_id="tidy", limit=1).runs[0]
+        coming = state.ledger.job("tidy").next_fire_at
+        assert coming is not None
+        assert lately(state)[:-1] == why(state, newest.scheduled_at)
+        assert lately(state)[-1] == f"The next instant: {at(coming)}."
+
+    def test_an_instant_that_nobody_has_looked_at_is_newer_than_the_last_run(self, state: SchedulerState) -> None:
+        instant = aged(state)
+        commands.jobs_run(state, "tidy")
+        assert lately(state) == why(state, instant)
+        assert (
+            lately(state)[0] == f"It was due at {at(instant)}, and no scheduler has looked since; it will be caught up."
+        )
+
+    def test_what_has_never_run(self, state: SchedulerState) -> None:
+        bring_in(state.ledger, declared("tidy", "cron", month=1, day=1))
+        state.admin.pause("tidy", actor="ada", reason="moving house")
+        first, following, in_the_way = lately(state)
+        assert first == "It has not run yet, and no instant is on record."
+        assert following.startswith("The next instant: 2")
+        assert in_the_way == "It will be skipped: paused by ada: moving house."
+
+    def test_what_fires_no_more(self, state: SchedulerState) -> None:
+        aged(state)
+        bring_in(state.ledger)
+        assert lately(state)[-1].startswith("The job is retired: it is gone from the code since ")
+
+    def test_what_was_deleted(self, state: SchedulerState) -> None:
+        aged(state)
+        fire(state)
+        state.admin.delete("tidy", actor="ada")
+        assert lately(state)[-1].startswith("The job was deleted 20")
+        with pytest.raises(JobNotFound):
+            commands.jobs_why(state, "nothing")
+
+
+def test_a_run_by_hand_is_found_by_its_time_too(state: SchedulerState) -> None:
+    bring_in(state.ledger, declared("tidy", "cron", month=1, day=1))
+    commands.jobs_run(state, "tidy")
+    pasted = commands.jobs_history(state, "tidy").text.splitlines()[1].partition("  ")[0]
+    [said] = commands.jobs_why(state, "tidy", pasted).text.splitlines()
+    assert said.startswith(pasted)
+    assert said.endswith(": queued: waiting for a free runner.")

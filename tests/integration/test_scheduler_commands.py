@@ -1,6 +1,8 @@
 """`whalefall jobs` and `whalefall ledger` from a shell, against the ledger that a scheduler has used."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -52,8 +54,15 @@ def test_jobs(shell) -> None:
     table, _, who_leads = text.partition("\n\n")
     assert [line.split()[0] for line in table.splitlines()] == ["ID", "fail", "note"]
     assert who_leads.startswith("nobody leads (no scheduler leads since ")
-    code, run_id = shell("jobs", "run", "note", "--args", '{"x": 1}', "--reason", "to see", "--dedupe", "once")
-    assert (code, shell("jobs", "run", "note", "--args", '{"x": 1}', "--dedupe", "once")) == (0, (0, run_id))
+    code, told = shell("jobs", "run", "note", "--args", '{"x": 1}', "--reason", "to see", "--dedupe", "once")
+    assert (code, shell("jobs", "run", "note", "--args", '{"x": 1}', "--dedupe", "once")) == (0, (0, told))
+    begun, follow = told.splitlines()
+    assert begun.startswith("run ")
+    assert " of note is waiting for a scheduler, and none runs (no scheduler leads since " in begun
+    assert begun.endswith(" UTC). Start one: whalefall serve")
+    assert follow.startswith("follow it: whalefall jobs show ")
+    code, shown = shell(*follow.removeprefix("follow it: whalefall ").split())
+    assert (code, "reason     to see" in shown, 'arguments  {"x": 1}' in shown) == (0, True, True)
     assert "queued" in shell("jobs", "history", "note")[1]
     assert "ValueError: the shelf is empty" in shell("jobs", "history", "--state", "failed")[1]
     assert shell("jobs", "pause", "note", "--reason", "holidays", "--until", "2099-01-01")[0] == 0
@@ -127,15 +136,72 @@ def test_vacuum_forgets_and_gives_the_space_back(shell, sqlite_url: str, holed: 
 
 
 def test_words_too_many_or_too_few(shell) -> None:
-    for words in (
-        ["jobs", "show"],
-        ["jobs", "list", "x"],
-        ["jobs", "why", "x"],
-        ["ledger", "import"],
-        ["ledger", "verify", "x"],
-    ):
+    for words in (["jobs", "show"], ["jobs", "list", "x"], ["ledger", "import"], ["ledger", "verify", "x"]):
         code, text = shell(*words)
         assert code == 2, text
-        assert text.startswith("whalefall: write `")
-    code, text = shell("jobs", "show", "nothing")
-    assert (code, text) == (1, "whalefall: There is no job 'nothing'.")
+        assert text.endswith(f"See: whalefall {words[0]} {words[1]} --help")
+    code, text = shell("jobs")
+    assert (code, text.splitlines()[0]) == (2, "whalefall: a verb is missing. See: whalefall jobs VERB --help")
+
+
+@pytest.mark.usefixtures("_used")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", "{}"],
+        ["run", "{}"],
+        ["run", "{}", "--wait"],
+        ["pause", "{}"],
+        ["resume", "{}"],
+        ["history", "{}"],
+        ["history", "{}", "--json"],
+        ["why", "{}"],
+        ["why", "{}", "2026-01-01"],
+    ],
+    ids=" ".join,
+)
+def test_a_job_that_there_is_not_is_an_error_with_the_nearest(shell, words: list[str]) -> None:
+    code, text = shell("jobs", *(word.format("noet") for word in words))
+    assert (code, text) == (1, "whalefall: There is no job 'noet'. Did you mean 'note'?")
+
+
+@pytest.mark.usefixtures("_used")
+def test_a_job_like_no_other_and_one_of_verify(shell) -> None:
+    assert shell("jobs", "history", "xyzzy") == (1, "whalefall: There is no job 'xyzzy'. See: whalefall jobs list")
+    assert shell("ledger", "verify", "--job", "fial")[1].endswith("There is no job 'fial'. Did you mean 'fail'?")
+    assert shell("jobs", "history", "note") == (0, "There are no runs.")
+    code, text = shell("jobs", "history", "--state", "faild")
+    assert (code, text) == (2, "whalefall: There is no state 'faild'. Did you mean 'failed'?")
+
+
+@pytest.mark.usefixtures("_used")
+def test_each_time_that_history_prints_is_one_that_why_takes(shell) -> None:
+    _, row = shell("jobs", "history", "fail")[1].splitlines()
+    day, clock, job_id, state, *_ = row.split()
+    for when in ([day, clock], [f"{day} {clock}"], [day, clock, "UTC"], [f"{day}T{clock}Z"], []):
+        code, text = shell("jobs", "why", job_id, *when)
+        assert code == 0, text
+        assert f": {state}, run " in text.splitlines()[0]
+        assert text.startswith(f"{day} {clock}")
+    code, text = shell("jobs", "why", job_id, "soon")
+    assert code == 2
+    example = re.search(r"write it like '([^']*)'", text)
+    assert example is not None
+    assert shell("jobs", "why", job_id, example[1])[0] == 0
+
+
+def test_a_run_that_is_waited_for_tells_its_outcome_by_the_exit_code(shell, sqlite_url: str) -> None:
+    scheduler = Scheduler()
+    scheduler.task("cron", id="talk", month=1, day=1)(jobs.talk)
+    scheduler.task("cron", id="fail", month=1, day=1)(jobs.fail)
+    with running(make_app(sqlite_url, scheduler)):
+        code, text = shell("jobs", "run", "talk", "--wait")
+        assert code == 0, text
+        begun, *said, ended = text.splitlines()
+        assert begun.endswith((" of talk is waiting", " of talk is running"))
+        assert said[0] == "hello from the job"
+        assert re.fullmatch(r"run \S+ of talk succeeded after [\d.]+ s", ended)
+        code, text = shell("jobs", "run", "fail", "--wait")
+        assert (code, text.splitlines()[-1].partition(" s: ")[2]) == (1, "ValueError: the shelf is empty")
+        code, text = shell("jobs", "run", "fail", "--wait", "--json")
+        assert (code, json.loads(text)["state"]) == (1, "failed")

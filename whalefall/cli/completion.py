@@ -1,7 +1,8 @@
 """`whalefall completion SHELL`: prints the script that completes commands, options, files and the names of services."""
 
 import argparse
-from collections.abc import Iterable
+from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator
 
 from whalefall.cli import parser
 from whalefall.cli.control import run_dir
@@ -21,7 +22,7 @@ def completion(arguments: argparse.Namespace) -> int:
     import shtab
 
     whole = parser.make_parser()
-    for command in parser.commands_of(whole).values():
+    for command in _all_of(whole):
         for action in command._actions:  # noqa: SLF001 - argparse has no public list of its arguments
             if action.dest == "service":
                 action.complete = shtab.cmd("whalefall completion services 2>/dev/null")  # type: ignore[attr-defined]  # shtab's way
@@ -29,6 +30,13 @@ def completion(arguments: argparse.Namespace) -> int:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]  # likewise
     print(shtab.complete(whole, arguments.shell))
     return 0
+
+
+def _all_of(whole: ArgumentParser) -> Iterator[ArgumentParser]:
+    """Commands and their verbs."""
+    for command in parser.commands_of(whole).values():
+        yield command
+        yield from _all_of(command)
 
 
 def _services(arguments: argparse.Namespace) -> Iterable[str]:

@@ -6,38 +6,37 @@ They open the ledger themselves and need no running whalefall; a running schedul
 import argparse
 import dataclasses
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 
 from whalefall.cli import requests
-from whalefall.errors import UsageError
+from whalefall.errors import WhalefallError
 from whalefall.planner.directories import make_data_dir
 from whalefall.planner.world import look
 from whalefall.scheduler import SchedulerState, commands
 from whalefall.scheduler.commands import Answer
+from whalefall.scheduler.errors import JobNotFound
 
 _Verb = Callable[[SchedulerState, argparse.Namespace], Answer]
 
 
 def jobs(arguments: argparse.Namespace) -> int:
-    """Does what the verb says. Raises UsageError for words too many or too few."""
-    wanted = {"list": 0, "history": None, "why": 2}.get(arguments.verb, 1)
-    given = len([word for word in (arguments.job, arguments.time) if word])
-    if given != wanted and not (wanted is None and given < 2):
-        raise UsageError(
-            "write `jobs list`, `jobs history [JOB]`, `jobs why JOB TIME`, or `jobs show|run|pause|resume JOB`"
-        )
-    return _told(_JOBS[arguments.verb](_office(arguments), arguments))
+    """Does what the verb says. Raises WhalefallError with the nearest id for a job that there is not."""
+    return _told(_JOBS, arguments)
 
 
 def ledger(arguments: argparse.Namespace) -> int:
     """Does what the verb says. 1 when `verify` finds that something does not agree, or `import` refused a job."""
-    if bool(arguments.url) != (arguments.verb == "import"):
-        raise UsageError("write `ledger verify`, `ledger fast-forward`, `ledger vacuum` or `ledger import URL`")
-    return _told(_LEDGER[arguments.verb](_office(arguments), arguments))
+    return _told(_LEDGER, arguments)
 
 
-def _told(answer: Answer) -> int:
+def _told(verbs: Mapping[str, _Verb], arguments: argparse.Namespace) -> int:
+    state = _office(arguments)
+    try:
+        answer = verbs[arguments.verb](state, arguments)
+    except JobNotFound as error:
+        raise WhalefallError(f"{error} {commands.did_you_mean(state, error.job_id)}") from None
     print(answer.text)
     return answer.exit_code
 
@@ -52,18 +51,42 @@ def _office(arguments: argparse.Namespace) -> SchedulerState:
     return commands.office(dataclasses.replace(view.settings, data_dir=str(view.data_dir), run_dir=str(view.run_dir)))
 
 
+def _width() -> int | None:
+    """Of the terminal that the table is for; None where a file or a program reads."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _say(*, aloud: bool) -> Callable[[str], None]:
+    def say(sentence: str) -> None:
+        if aloud:
+            print(sentence, flush=True)
+
+    return say
+
+
 _JOBS: Mapping[str, _Verb] = {
-    "list": lambda state, given: commands.jobs_list(state, as_json=given.json),
+    "list": lambda state, given: commands.jobs_list(state, as_json=given.json, width=_width()),
     "show": lambda state, given: commands.jobs_show(state, given.job, as_json=given.json),
     "run": lambda state, given: commands.jobs_run(
-        state, given.job, args=given.args, reason=given.reason, dedupe=given.dedupe or None
+        state,
+        given.job,
+        args=given.args,
+        reason=given.reason,
+        dedupe=given.dedupe or None,
+        as_json=given.json,
+        wait=_say(aloud=not given.json) if given.wait else None,
     ),
     "pause": lambda state, given: commands.jobs_pause(state, given.job, reason=given.reason, until=given.until),
     "resume": lambda state, given: commands.jobs_resume(state, given.job),
     "history": lambda state, given: commands.jobs_history(
-        state, given.job or None, run_state=given.state or None, limit=given.lines, as_json=given.json
+        state,
+        given.job or None,
+        run_state=given.state or None,
+        limit=given.lines,
+        as_json=given.json,
+        width=_width(),
     ),
-    "why": lambda state, given: commands.jobs_why(state, given.job, given.time),
+    "why": lambda state, given: commands.jobs_why(state, given.job, " ".join(given.time)),
 }
 _LEDGER: Mapping[str, _Verb] = {
     "verify": lambda state, given: commands.ledger_verify(

@@ -13,15 +13,22 @@ from whalefall.errors import UsageError
 
 GRACE_S_MAX = 3600
 LINES_MAX = 10_000
+_PROCFILE_HELP = "the Procfile that serve was given, if it was given one"
 COUNT_MAX = 100  # a service's ports reach no further
+
+
+_SubParsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
+_AddVerb = Callable[[str, str], argparse.ArgumentParser]
 
 
 class _Parser(argparse.ArgumentParser):
     """argparse's errors as ours: one line, with the nearest known word, exit code 2."""
 
     def error(self, message: str) -> NoReturn:
+        if "arguments are required: VERB" in message:
+            raise UsageError(f"a verb is missing. See: {self.prog} VERB --help\n{_verbs_told(self)}")
         hint = _with_hint(message, self)
-        raise UsageError(f"{hint}{'' if hint.endswith('?') else '.'} See: {self.prog} --help")
+        raise UsageError(f"{hint}{' ' if hint.endswith('?') else '. '}See: {self.prog} --help")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -29,7 +36,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = make_parser()
     arguments, rest = parser.parse_known_args(list(argv))
     if rest:
-        commands_of(parser)[arguments.command].error(f"unrecognized arguments: {' '.join(rest)}")
+        command = commands_of(parser)[arguments.command]
+        verb = commands_of(command).get(getattr(arguments, "verb", ""), command)
+        verb.error(f"unrecognized arguments: {' '.join(rest)}")
     return arguments
 
 
@@ -77,16 +86,14 @@ def make_parser() -> argparse.ArgumentParser:
     add("nginx", "become Nginx, configured (a command for the Procfile)", "roles")
 
     _talking(add)
-    _jobs_and_ledger(add)
-    notify = _control(add("notify", "notifications: send a test to everybody who would be told", "notify"))
-    notify.add_argument("verb", choices=("test",), metavar="VERB", help="test")
+    _jobs(_verbs(add("jobs", "jobs and runs: list, show, run, pause, resume, history, why", "jobs")))
+    _ledger(_verbs(add("ledger", "the record of all runs: verify, fast-forward, vacuum, import", "jobs")))
+    notify = _verbs(add("notify", "notifications: send a test to everybody who would be told", "notify"))
+    notify("test", "send a test notice through each channel of the settings")
     completion = _control(add("completion", "print what completes commands and services in your shell", "completion"))
     shells = ("bash", "zsh", "fish", "services")
     completion.add_argument("shell", choices=shells, metavar="SHELL", help="bash, zsh or fish")
-    users = _control(add("users", "who may log in: list, add, passwd, setup-link", "users"))
-    users.add_argument("verb", choices=("list", "add", "passwd", "setup-link"), metavar="VERB", help="what to do")
-    users.add_argument("name", nargs="?", default="", metavar="NAME", help="for add and passwd")
-    users.add_argument("--role", choices=("view", "admin"), default="view", help="for add (default view)")
+    _users(_verbs(add("users", "who may log in: list, add, passwd, setup-link", "users")))
     return parser
 
 
@@ -123,28 +130,53 @@ def _talking(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
     _acting(add("health", "exit 0 when all is well, 1 with the reason when not", "health"))
 
 
-def _jobs_and_ledger(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
-    jobs = _control(add("jobs", "jobs and runs: list, show, run, pause, resume, history, why", "jobs"))
-    verbs = ("list", "show", "run", "pause", "resume", "history", "why")
-    jobs.add_argument("verb", choices=verbs, metavar="VERB", help="what to do")
-    jobs.add_argument("job", nargs="?", default="", metavar="JOB", help="a job's id")
-    jobs.add_argument("time", nargs="?", default="", metavar="TIME", help="for why: 2026-12-31T18:00, UTC by default")
-    jobs.add_argument("--args", default="", metavar="JSON", help="for run: an object of arguments")
-    jobs.add_argument("--reason", default="", metavar="TEXT", help="for run and pause: why, for the record")
-    jobs.add_argument("--dedupe", default="", metavar="KEY", help="for run: asking twice with one key runs once")
-    jobs.add_argument("--until", default="", metavar="TIME", help="for pause: when it ends by itself")
-    jobs.add_argument("--state", default="", metavar="STATE", help="for history: only runs in this state")
-    jobs.add_argument("-n", "--lines", type=_lines, default=20, metavar="N", help="for history: how many (default 20)")
-    jobs.add_argument("--json", action="store_true", help="for list, show and history: as JSON")
-    ledger = _control(add("ledger", "the record of all runs: verify, fast-forward, vacuum, import", "jobs"))
-    deeds = ("verify", "fast-forward", "vacuum", "import")
-    ledger.add_argument("verb", choices=deeds, metavar="VERB", help="what to do")
-    ledger.add_argument("url", nargs="?", default="", metavar="URL", help="for import: the database with the old table")
-    ledger.add_argument("--from", dest="start", default="", metavar="TIME", help="for verify (default a day ago)")
-    ledger.add_argument("--to", dest="end", default="", metavar="TIME", help="for verify (default now)")
-    ledger.add_argument("--job", default="", metavar="JOB", help="for verify: only this job")
-    ledger.add_argument("--table", default="apscheduler_jobs", metavar="NAME", help="for import: the table's name")
-    ledger.add_argument("--dry-run", action="store_true", help="for import: only say what would be taken")
+def _jobs(verb: _AddVerb) -> None:
+    listed = verb("list", "a line for each job: state, trigger, next and last time")
+    shown = verb("show", "all about one job, or about one run with its output")
+    shown.add_argument("job", metavar="JOB|RUN", help="a job's id, or a run's")
+    run = verb("run", "run a job now")
+    run.add_argument("job", metavar="JOB", help="a job's id")
+    run.add_argument("--args", default="", metavar="JSON", help="an object of arguments")
+    run.add_argument("--reason", default="", metavar="TEXT", help="why, for the record")
+    run.add_argument("--dedupe", default="", metavar="KEY", help="asking twice with one key runs once")
+    run.add_argument("--wait", action="store_true", help="until it has ended: exit code 0 if it succeeded, else 1")
+    pause = verb("pause", "let a job not fire, until it is resumed")
+    pause.add_argument("job", metavar="JOB", help="a job's id")
+    pause.add_argument("--reason", default="", metavar="TEXT", help="why, for the record")
+    pause.add_argument("--until", default="", metavar="TIME", help="when it ends by itself, as '2026-12-31 18:00'")
+    verb("resume", "let a paused job go on").add_argument("job", metavar="JOB", help="a job's id")
+    history = verb("history", "runs, and instants without a run and why")
+    history.add_argument("job", nargs="?", default="", metavar="JOB", help="only of this job")
+    history.add_argument("--state", default="", metavar="STATE", help="only runs in this state, as failed")
+    history.add_argument("-n", "--lines", type=_lines, default=20, metavar="N", help="how many (default 20)")
+    why = verb("why", "the chain of reasons why it ran at a time, or did not")
+    why.add_argument("job", metavar="JOB", help="a job's id")
+    why.add_argument("time", nargs="*", metavar="TIME", help="as in history, UTC unless it says so (default: the last)")
+    for each, what in ((listed, "as JSON"), (shown, "as JSON"), (run, "the run as JSON"), (history, "as JSON")):
+        each.add_argument("--json", action="store_true", help=what)
+
+
+def _ledger(verb: _AddVerb) -> None:
+    verify = verb("verify", "is each expected instant on record once? exit code 1 if not")
+    verify.add_argument("--from", dest="start", default="", metavar="TIME", help="default: a day ago")
+    verify.add_argument("--to", dest="end", default="", metavar="TIME", help="default: now")
+    verify.add_argument("--job", default="", metavar="JOB", help="only this job")
+    verb("fast-forward", "after restoring a backup: catch up nothing from the past")
+    verb("vacuum", "forget old runs by each job's policy, and give the space back")
+    taken = verb("import", "take over an apscheduler_jobs table")
+    taken.add_argument("url", metavar="URL", help="the database with the old table")
+    taken.add_argument("--table", default="apscheduler_jobs", metavar="NAME", help="the table's name")
+    taken.add_argument("--dry-run", action="store_true", help="only say what would be taken")
+
+
+def _users(verb: _AddVerb) -> None:
+    verb("list", "a line for each user: role and last login")
+    added = verb("add", "make a user; asks for the password, or reads a line of it")
+    added.add_argument("name", metavar="NAME", help="the new user's")
+    added.add_argument("--role", choices=("view", "admin"), default="view", help="what they may (default view)")
+    changed = verb("passwd", "give a user a new password, and end their sessions")
+    changed.add_argument("name", metavar="NAME", help="the user's")
+    verb("setup-link", "print where to make the first administrator")
 
 
 def command_names() -> list[str]:
@@ -155,7 +187,7 @@ def command_names() -> list[str]:
 def commands_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
     """The parser of each command."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no public list of its commands
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+        if isinstance(action, _SubParsers):
             return action.choices
     return {}
 
@@ -178,10 +210,22 @@ def _attach(command: argparse.ArgumentParser) -> None:
 
 
 def _control(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    command.add_argument(
-        "--procfile", type=Path, metavar="FILE", help="the Procfile that serve was given, if it was given one"
-    )
+    command.add_argument("--procfile", type=Path, metavar="FILE", help=_PROCFILE_HELP)
     return command
+
+
+def _verbs(command: argparse.ArgumentParser) -> _AddVerb:
+    """What adds a verb to a command that has several, each with arguments of its own."""
+    _control(command)
+    verbs = command.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
+
+    def add(name: str, purpose: str) -> argparse.ArgumentParser:
+        verb: argparse.ArgumentParser = verbs.add_parser(name, help=purpose, description=purpose, allow_abbrev=False)
+        # Also behind the verb; without a default, which would win over what stands before it.
+        verb.add_argument("--procfile", type=Path, default=argparse.SUPPRESS, metavar="FILE", help=_PROCFILE_HELP)
+        return verb
+
+    return add
 
 
 def _acting(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -225,14 +269,39 @@ def _number(text: str, low: int, high: int, what: str) -> int:
 
 def _with_hint(message: str, parser: argparse.ArgumentParser) -> str:
     """argparse's sentence, in our words where it is one that people meet often."""
-    if match := re.match(r"argument COMMAND: invalid choice: '([^']*)'", message):
-        near = difflib.get_close_matches(match[1], command_names(), 1)
-        return f"there is no command '{match[1]}'" + (f", did you mean '{near[0]}'?" if near else "")
+    if match := re.match(r"argument (\S+): invalid choice: '([^']*)'", message):
+        return _no_choice(match[1], match[2], parser)
     if "arguments are required: COMMAND" in message:
         return "a command is missing, for example `whalefall serve`"
     if match := re.match(r"unrecognized arguments: (\S+)", message):
         flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001
+        word = match[1].partition("=")[0]
+        if word in flags:  # this one would know it
+            return f"{word} stands before the verb; write it at the end"
         what = "option" if match[1].startswith("-") else "argument"
-        near = difflib.get_close_matches(match[1].partition("=")[0], flags, 1) if what == "option" else []
+        near = difflib.get_close_matches(word, flags, 1) if what == "option" else []
         return f"{parser.prog} has no {what} '{match[1]}'" + (f", did you mean '{near[0]}'?" if near else "")
     return message
+
+
+def _no_choice(where: str, word: str, parser: argparse.ArgumentParser) -> str:
+    choices = [word for action in parser._actions if where in _names(action) for word in action.choices or ()]  # noqa: SLF001
+    near = difflib.get_close_matches(word, choices, 1)
+    told = f", did you mean '{near[0]}'?" if near else ""
+    if where == "COMMAND":
+        return f"there is no command '{word}'{told}"
+    what = "verb" if where == "VERB" else where
+    return f"{parser.prog} has no {what} '{word}'" + (told or f"; there are: {', '.join(choices)}")
+
+
+def _names(action: argparse.Action) -> tuple[str, ...]:
+    """As argparse's errors call it."""
+    return "/".join(action.option_strings), str(action.metavar)
+
+
+def _verbs_told(parser: argparse.ArgumentParser) -> str:
+    """A line for each verb."""
+    listed = [action._choices_actions for action in parser._actions if isinstance(action, _SubParsers)]  # noqa: SLF001
+    lines = [(verb.dest, verb.help or "") for verbs in listed for verb in verbs]
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"  {name:{width}}  {purpose}" for name, purpose in lines)

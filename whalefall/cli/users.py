@@ -16,8 +16,6 @@ from whalefall.settings import Settings
 
 def users(arguments: argparse.Namespace) -> int:
     """Does what the verb says. Raises UsageError for a name or password that will not do."""
-    if bool(arguments.name) != (arguments.verb in ("add", "passwd")):
-        raise UsageError("write `users add NAME`, `users passwd NAME`, `users list` or `users setup-link`")
     _VERBS[arguments.verb](_settings(arguments), arguments)
     return 0
 

@@ -5,26 +5,36 @@ command line prints the answer's text and exits with its code.
 """
 
 import dataclasses
+import difflib
 import getpass
 import json
+import re
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
 
 from whalefall.errors import UsageError
+from whalefall.scheduler import moments, tables
+from whalefall.scheduler.core.runs import FINAL, RunState
+from whalefall.scheduler.errors import JobNotFound, LedgerUnavailable
 from whalefall.scheduler.extension import Scheduler
 from whalefall.scheduler.housekeeping import forget_old_runs
 from whalefall.scheduler.state import SchedulerState, of
 from whalefall.scheduler.verify import verify
 from whalefall.scheduler.views import JobView, RunView, SchedulerHealth
-from whalefall.scheduler.why import why
+from whalefall.scheduler.why import why, why_lately
 from whalefall.settings import Settings
 
 _PROBLEMS_SHOWN = 100
 _LINES_SHOWN = 2000  # characters of an output or a traceback
+_LOOK_EVERY_S = 0.25
+_WITHOUT_LEDGER_S = 60.0  # a restart of the database is no end of a run
+_RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +65,29 @@ def actor() -> str:
 # whalefall jobs …
 
 
-def jobs_list(state: SchedulerState, *, as_json: bool = False) -> Answer:
-    """One line per job, and one that says who leads and who stands by."""
+def jobs_list(state: SchedulerState, *, as_json: bool = False, width: int | None = None) -> Answer:
+    """One line per job, and one that says who leads and who stands by. `width` is a terminal's, None without one."""
     views = state.admin.list_jobs()
     if as_json:
         return Answer(_json([dataclasses.asdict(view) for view in views]))
-    rows: list[tuple[str, ...]] = [("ID", "STATE", "TRIGGER", "NEXT", "LAST", "SOURCE")]
-    rows += [
-        (view.id, _state(view), view.trigger_words, _when(view.next_run_time), _last(view), view.source)
+    heading = ("ID", "STATE", "TRIGGER", "NEXT (UTC)", "LAST (UTC)", "SOURCE")
+    rows = [
+        (view.id, _state(view), view.trigger_words, _clock(view.next_run_time), _last(view, _clock), view.source)
         for view in views
     ]
     nothing = "There are no jobs yet: the scheduler has not started, or none is declared."
-    return Answer(f"{_columns(rows) if views else nothing}\n\n{_who_leads(state.admin.health())}")
+    table = "\n".join(tables.fitted([heading, *rows], width, cut=(0, 1, 2))) if views else nothing
+    return Answer(f"{table}\n\n{_who_leads(state.admin.health())}")
 
 
 def jobs_show(state: SchedulerState, job_id: str, *, as_json: bool = False) -> Answer:
-    """All about one job, and its next five fires."""
-    view = state.admin.get_job(job_id)
+    """All about one job, and its next five fires; or all about one run, if it is a run's id."""
+    try:
+        view = state.admin.get_job(job_id)
+    except JobNotFound:
+        if _RUN_ID.fullmatch(job_id):
+            return _show_run(state.admin.get_run(job_id), as_json=as_json)
+        raise
     if as_json:
         return Answer(_json(dataclasses.asdict(view)))
     lines = [
@@ -85,7 +101,7 @@ def jobs_show(state: SchedulerState, job_id: str, *, as_json: bool = False) -> A
         ("cron", view.cron_expression or ""),
         ("in code", view.code_cron_expression or "" if view.source == "edited" else ""),
         ("policies", ", ".join(f"{name}={value}" for name, value in view.policies.items())),
-        ("last", _last(view)),
+        ("last", _last(view, _when)),
         ("broken", view.broken_reason.strip()),
         *(
             ("next" if index == 0 else "", _when(fire))
@@ -93,25 +109,99 @@ def jobs_show(state: SchedulerState, job_id: str, *, as_json: bool = False) -> A
         ),
         *(("clocks" if index == 0 else "", night) for index, night in enumerate(state.admin.odd_nights(job_id))),
     ]
-    return Answer("\n".join(f"{label:10} {text}" for label, text in lines if text))
+    return Answer(_labelled(lines))
+
+
+def _show_run(run: RunView, *, as_json: bool) -> Answer:
+    if as_json:
+        return Answer(_json(dataclasses.asdict(run)))
+    late = f" ({run.lateness_s:.3f} s after its time) by {run.claimed_by}" if run.lateness_s is not None else ""
+    took = f" ({run.duration_s:.3f} s after its start)" if run.duration_s is not None else ""
+    lines = [
+        ("run", run.run_id),
+        ("job", run.job_id),
+        ("state", _in_words(run)),
+        ("attempt", str(run.attempt) if run.attempt > 1 else ""),
+        ("asked by", run.created_by if run.source == "manual" else ""),
+        ("reason", run.reason),
+        ("arguments", _json(run.args) if run.args else ""),
+        ("due", _when(run.scheduled_at) + (f", and {run.span_count - 1} more" if run.span_count > 1 else "")),
+        ("started", f"{_when(run.started_at)}{late}" if run.started_at else ""),
+        ("ended", f"{_when(run.finished_at)}{took}" if run.finished_at else ""),
+        ("progress", f"{run.progress:.0%} {run.progress_text}".strip() if run.progress is not None else ""),
+        *_block("error", run.error),
+        *_block("output", run.output),
+    ]
+    return Answer(_labelled(lines))
+
+
+def _labelled(lines: list[tuple[str, str]]) -> str:
+    return "\n".join(f"{label:10} {text}" for label, text in lines if text)
+
+
+def _block(label: str, text: str) -> list[tuple[str, str]]:
+    return [("" if index else label, line) for index, line in enumerate(text.rstrip().splitlines())]
 
 
 def jobs_run(
-    state: SchedulerState, job_id: str, *, args: str = "", reason: str = "", dedupe: str | None = None
+    state: SchedulerState,
+    job_id: str,
+    *,
+    args: str = "",
+    reason: str = "",
+    dedupe: str | None = None,
+    as_json: bool = False,
+    wait: Callable[[str], None] | None = None,
 ) -> Answer:
-    """Queues a run. `args` is a JSON object of keyword arguments."""
+    """Queues a run. `args` is a JSON object of keyword arguments.
+
+    With `wait` the answer is how the run ended, its exit code 1 unless it succeeded; `wait` is told what it waits for.
+    """
     run_id = state.admin.run_now(job_id, actor=actor(), args=_object(args), reason=reason, dedupe=dedupe)
-    return Answer(run_id)
+    run = state.admin.get_run(run_id)
+    begun = f"run {run_id} of {run.job_id} {'is waiting' if run.state == RunState.QUEUED else _in_words(run)}"
+    if run.state == RunState.QUEUED and not (health := state.admin.health()).leader:
+        begun += f" for a scheduler, and none runs ({health.reason}). Start one: whalefall serve"
+    if wait is None:
+        told = f"{begun}\nfollow it: whalefall jobs show {run_id}"
+        return Answer(_json(dataclasses.asdict(run)) if as_json else told)
+    wait(begun)
+    run = _ended(state, run_id)
+    code = 0 if run.state == RunState.SUCCEEDED else 1
+    if as_json:
+        return Answer(_json(dataclasses.asdict(run)), code)
+    took = f" after {run.duration_s:.3f} s" if run.duration_s is not None else ""
+    why_not = (run.error.strip().splitlines() or [run.reason])[-1] if code else ""
+    told = f"run {run_id} of {run.job_id} {_in_words(run)}{took}" + (f": {why_not}" if why_not else "")
+    return Answer("\n".join(filter(None, [run.output.rstrip(), told])), code)
+
+
+def _ended(state: SchedulerState, run_id: str) -> RunView:
+    """Looks until the run is over. Raises LedgerUnavailable when the ledger stays away."""
+    seen = time.monotonic()
+    while True:
+        try:
+            run = state.admin.get_run(run_id)
+            seen = time.monotonic()
+        except LedgerUnavailable:
+            if time.monotonic() > seen + _WITHOUT_LEDGER_S:
+                raise
+        else:
+            if run.state in FINAL:
+                return run
+        time.sleep(_LOOK_EVERY_S)
 
 
 def jobs_pause(state: SchedulerState, job_id: str, *, reason: str = "", until: str = "") -> Answer:
     """`until` is a time like 2026-12-31T18:00 (UTC unless it says otherwise)."""
-    view = state.admin.pause(job_id, actor=actor(), reason=reason, until=moment(until) if until else None)
+    view = state.admin.pause(job_id, actor=actor(), reason=reason, until=_moment(state, until) if until else None)
     return Answer(f"{view.id} is paused" + (f" until {_when(view.paused_until)}." if view.paused_until else "."))
 
 
 def jobs_resume(state: SchedulerState, job_id: str) -> Answer:
     view = state.admin.resume(job_id, actor=actor())
+    if view.next_run_time is None:
+        return Answer(f"{view.id} is not paused; it fires no more, because it is {_state(view)}.")
     return Answer(f"{view.id} goes on; it fires next {_when(view.next_run_time)}.")
 
 
@@ -122,19 +212,44 @@ def jobs_history(
     run_state: str | None = None,
     limit: int = 20,
     as_json: bool = False,
+    width: int | None = None,
 ) -> Answer:
     """Runs and non-runs, newest first."""
+    if run_state is not None and run_state not in list(RunState):
+        near = difflib.get_close_matches(run_state, list(RunState), 1) or list(RunState)
+        raise UsageError(f"There is no state {run_state!r}. {_one_of(near)}")
     page = state.admin.list_runs(job_id=job_id, state=run_state, limit=limit)
+    if job_id is not None and not page.runs:
+        _known(state, job_id)
     if as_json:
         return Answer(_json([dataclasses.asdict(view) for view in page.runs]))
-    rows: list[tuple[str, ...]] = [("SCHEDULED", "JOB", "STATE", "TRY", "LATE", "TOOK", "REASON")]
+    rows: list[tuple[str, ...]] = [("SCHEDULED (UTC)", "JOB", "STATE", "TRY", "LATE", "TOOK", "REASON")]
     rows += [_history_row(run) for run in page.runs]
-    return Answer(_columns(rows) if page.runs else "There are no runs.")
+    return Answer("\n".join(tables.told_below(rows, width)) if page.runs else "There are no runs.")
 
 
-def jobs_why(state: SchedulerState, job_id: str, when: str) -> Answer:
-    """The chain of reasons for one job at one moment."""
-    return Answer("\n".join(why(state.ledger, job_id, moment(when))))
+def jobs_why(state: SchedulerState, job_id: str, when: str = "") -> Answer:
+    """The chain of reasons for one job at one moment; without one, for its newest instant."""
+    if not when:
+        return Answer("\n".join(why_lately(state.ledger, job_id)))
+    return Answer("\n".join(why(state.ledger, job_id, _moment(state, when))))
+
+
+def did_you_mean(state: SchedulerState, job_id: str) -> str:
+    """What to say to somebody whose job there is not."""
+    known = [*(record.job_id for record in state.ledger.jobs()), *state.ledger.orphaned_job_ids()]
+    near = difflib.get_close_matches(job_id, known, 1)
+    return _one_of(near) if near else "See: whalefall jobs list"
+
+
+def _one_of(words: Sequence[str]) -> str:
+    return f"Did you mean '{words[0]}'?" if len(words) == 1 else f"There are: {', '.join(words)}."
+
+
+def _known(state: SchedulerState, job_id: str) -> None:
+    """Raises JobNotFound for a job that neither is nor was; one that was deleted may have left its runs."""
+    if job_id not in state.ledger.orphaned_job_ids() and not state.ledger.events_of(job_id, ["deleted"]):
+        state.ledger.job(job_id)
 
 
 # whalefall ledger …
@@ -143,8 +258,10 @@ def jobs_why(state: SchedulerState, job_id: str, when: str) -> Answer:
 def ledger_verify(state: SchedulerState, *, start: str = "", end: str = "", job_id: str | None = None) -> Answer:
     """Every expected instant has exactly one row: exit code 0. If not: 1, and the list. Default: the last day."""
     now = state.ledger.now()
-    first = moment(start) if start else now - timedelta(days=1)
-    last = min(moment(end), now) if end else now
+    if job_id is not None:
+        _known(state, job_id)
+    first = _moment(state, start) if start else now - timedelta(days=1)
+    last = min(_moment(state, end), now) if end else now
     if first >= last:
         raise UsageError(f"The stretch from {_when(first)} to {_when(last)} is empty.")
     report = verify(state.ledger, first, last, job_id)
@@ -181,15 +298,15 @@ def ledger_import(state: SchedulerState, url: str, *, table: str, dry_run: bool 
     return Answer("\n".join([*lines, f"{len(taken)} of {len(imported)} jobs"]), 0 if len(taken) == len(imported) else 1)
 
 
-def moment(text: str) -> datetime:
-    """A time that a person wrote: ISO 8601, UTC unless it says otherwise. Raises UsageError."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
+def _moment(state: SchedulerState, text: str) -> datetime:
+    """A time that a person wrote, UTC unless it says otherwise. Raises UsageError."""
+    found = moments.moment(text, state.ledger.now())
+    if found is None:
         raise UsageError(
-            f"{text!r} is not a time; write it like 2026-12-31T18:00 (UTC) or 2026-12-31T18:00+01:00."
-        ) from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+            f"{text!r} is not a time; write it like '2026-12-31 18:00' (UTC), '2026-12-31 18:00 Europe/Berlin', "
+            "2026-12-31T18:00+01:00 or 'today 18:00'."
+        )
+    return found
 
 
 def _object(text: str) -> dict[str, Any] | None:
@@ -221,14 +338,20 @@ def _state(view: JobView) -> str:
     return f"paused by {view.paused_by or 'somebody'}" + (f": {view.pause_reason}" if view.pause_reason else "")
 
 
-def _last(view: JobView) -> str:
-    return f"{view.last_state} {_when(view.last_run_time)}" if view.last_run_time else "-"
+def _last(view: JobView, told: Callable[[datetime], str]) -> str:
+    return f"{view.last_state} {told(view.last_run_time)}" if view.last_run_time else "-"
+
+
+def _in_words(run: RunView) -> str:
+    """The state, as what a sentence says of the run."""
+    told = run.state.replace("_", " ")
+    return {"queued": "is waiting", "running": "is running"}.get(run.state, told)
 
 
 def _history_row(run: RunView) -> tuple[str, ...]:
     reason = run.reason or (run.error.strip().splitlines()[-1] if run.error else "")
     return (
-        _when(run.scheduled_at) + (f" (x{run.span_count})" if run.span_count > 1 else ""),
+        _clock(run.scheduled_at) + (f" (x{run.span_count})" if run.span_count > 1 else ""),
         run.job_id,
         run.state,
         str(run.attempt),
@@ -242,12 +365,10 @@ def _when(when: datetime | None) -> str:
     return f"{when:%Y-%m-%d %H:%M:%S} UTC" if when is not None else "-"
 
 
+def _clock(when: datetime | None) -> str:
+    """In a column whose heading names the zone."""
+    return f"{when:%Y-%m-%d %H:%M:%S}" if when is not None else "-"
+
+
 def _json(value: Any) -> str:
     return json.dumps(value, default=lambda other: other.isoformat() if isinstance(other, datetime) else str(other))
-
-
-def _columns(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )

@@ -7,6 +7,7 @@ from whalefall.scheduler.core.triggers import TriggerError
 from whalefall.scheduler.core.words import in_words
 from whalefall.scheduler.errors import JobNotFound
 from whalefall.scheduler.ledger import Ledger
+from whalefall.scheduler.ledger.history import Wanted, by_hand, covering
 from whalefall.scheduler.ledger.records import EventRecord, JobRecord, RunRecord
 from whalefall.scheduler.verify import expected_instants
 
@@ -24,12 +25,37 @@ def why(ledger: Ledger, job_id: str, moment: datetime) -> list[str]:
         if not deleted:
             raise
         record = None
-    rows = ledger.covering(job_id, moment, moment + timedelta(seconds=1) - _TICK)
+    until = moment + timedelta(seconds=1) - _TICK
+    with ledger.reading() as connection:
+        rows = [*covering(connection, job_id, moment, until), *by_hand(connection, job_id, moment, until)]
     if rows:
         return [line for row in rows for line in _told(ledger, row)]
     if record is None:
-        return [f"The job was deleted {_at(deleted[-1].at)} by {deleted[-1].actor or 'somebody'}."]
+        return [_deleted(deleted[-1])]
     return list(_not_on_record(ledger, record, moment))
+
+
+def why_lately(ledger: Ledger, job_id: str) -> list[str]:
+    """The same for what a job did last, or should have done since; then what comes next. Raises JobNotFound."""
+    rows = ledger.page(Wanted(job_id=job_id, limit=1))
+    try:
+        record = ledger.job(job_id)
+    except JobNotFound:
+        deleted = ledger.events_of(job_id, ["deleted"])
+        if not rows and not deleted:
+            raise
+        return [*(line for row in rows for line in _told(ledger, row)), *map(_deleted, deleted[-1:])]
+    due = record.next_fire_at
+    if due is not None and due + _VACANT < ledger.now():  # younger ones are on their way to the ledger
+        return why(ledger, job_id, due)
+    said = list(_told(ledger, rows[0])) if rows else ["It has not run yet, and no instant is on record."]
+    if record.retired_at is not None:
+        said.append(_retired(record.retired_at))
+    elif due is None:
+        said.append("It fires no more.")
+    else:
+        said += [f"The next instant: {_at(due)}.", *_in_the_way(record, due)]
+    return said
 
 
 def _told(ledger: Ledger, row: RunRecord) -> Iterator[str]:
@@ -61,7 +87,7 @@ def _not_on_record(ledger: Ledger, record: JobRecord, moment: datetime) -> Itera
         yield f"The job did not exist yet: it was declared {_at(since)}."
         return
     if record.retired_at is not None and moment > record.retired_at:
-        yield f"The job is retired: it is gone from the code since {_at(record.retired_at)}, and fires no more."
+        yield _retired(record.retired_at)
         return
     try:
         near = expected_instants(schedules, moment - _NEAR, moment + _NEAR)
@@ -107,6 +133,14 @@ def _leadership(ledger: Ledger, start: datetime, end: datetime) -> Iterator[str]
         since = datetime.fromisoformat(vacant) if vacant else None
         if since is not None and since <= end and event.at >= start and event.at - since > _VACANT:
             yield f"No scheduler led from {_at(since)} to {_at(event.at)}; then {event.actor} did."
+
+
+def _deleted(event: EventRecord) -> str:
+    return f"The job was deleted {_at(event.at)} by {event.actor or 'somebody'}."
+
+
+def _retired(since: datetime) -> str:
+    return f"The job is retired: it is gone from the code since {_at(since)}, and fires no more."
 
 
 def _changed(event: EventRecord) -> str:

@@ -1,12 +1,13 @@
 """The command line: what it takes, and what it says when it does not."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from whalefall import __version__
 from whalefall.cli.main import main
-from whalefall.cli.parser import command_names, parse
+from whalefall.cli.parser import command_names, commands_of, make_parser, parse
 from whalefall.errors import UsageError
 
 
@@ -37,6 +38,17 @@ WRONG = {
     "a fraction": (["serve", "--grace", "1.5"], "'1.5' is not a number of seconds"),
     "no value": (["serve", "--port"], "argument --port/-p: expected one argument"),
     "a missing service": (["restart"], "the following arguments are required: SERVICE. See: whalefall restart --help"),
+    "a verb's typo": (["jobs", "lst"], "whalefall jobs has no verb 'lst', did you mean 'list'? See: whalefall jobs"),
+    "a verb like no other": (["users", "xyzzy"], "has no verb 'xyzzy'; there are: list, add, passwd, setup-link. See:"),
+    "a choice": (
+        ["users", "add", "x", "--role", "vew"],
+        "whalefall users add has no --role 'vew', did you mean 'view'?",
+    ),
+    "a shell": (["completion", "bsh"], "whalefall completion has no SHELL 'bsh', did you mean 'bash'?"),
+    "another verb's option": (["jobs", "list", "--until", "x"], "whalefall jobs list has no option '--until'"),
+    "an option too early": (["jobs", "--json", "list"], "--json stands before the verb; write it at the end. See:"),
+    "a verb's argument too many": (["jobs", "list", "x"], "whalefall jobs list has no argument 'x'"),
+    "no job": (["jobs", "show"], "the following arguments are required: JOB|RUN. See: whalefall jobs show --help"),
     "no lines": (["logs", "-n", "0"], "'0' is not a number of lines"),
 }
 
@@ -55,6 +67,30 @@ def test_the_front_door_prints_one_line_and_answers_two(capsys: pytest.CaptureFi
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "whalefall: there is no command 'serv', did you mean 'serve'? See: whalefall --help\n"
+
+
+@pytest.mark.parametrize("name", ["jobs", "users", "ledger", "notify"])
+def test_a_command_without_its_verb_shows_the_verbs_with_a_line_each(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse([name])
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"a verb is missing. See: whalefall {name} VERB --help"
+    verbs = commands_of(commands_of(make_parser())[name])
+    assert [line.split()[0] for line in lines] == list(verbs)
+    assert all(re.fullmatch(r"  [a-z-]+ {2,}\w.*", line) for line in lines)
+    assert max(map(len, lines)) < 80
+
+
+@pytest.mark.parametrize("words", ["--procfile a/Procfile jobs list", "jobs list --procfile a/Procfile"])
+def test_the_procfile_may_stand_before_and_behind_the_verb(words: str) -> None:
+    first, *rest = words.split()
+    found = parse(["jobs", first, rest[0], *rest[2:]] if first == "--procfile" else words.split())
+    assert found.procfile == Path("a/Procfile")
+
+
+def test_a_time_may_be_pasted_without_quotes() -> None:
+    assert parse(["jobs", "why", "report", "2026-12-31", "18:00:00", "UTC"]).time == ["2026-12-31", "18:00:00", "UTC"]
+    assert parse(["jobs", "why", "report"]).time == []
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

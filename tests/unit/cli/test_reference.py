@@ -4,7 +4,7 @@ import argparse
 import re
 
 from tests.support.supervised import ROOT
-from whalefall.cli.parser import command_names, make_parser
+from whalefall.cli.parser import command_names, commands_of, make_parser
 
 REFERENCE = (ROOT / "docs" / "reference" / "cli.md").read_text()
 SHARED = {"-h", "--help"}
@@ -17,22 +17,26 @@ def section(name: str) -> str:
 
 
 def options(name: str) -> set[str]:
-    for action in make_parser()._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            command = action.choices[name]
-            return {
-                flag
-                for each in command._actions
-                if each.help != argparse.SUPPRESS
-                for flag in each.option_strings
-                if flag.startswith("--")
-            } - SHARED
-    raise AssertionError(name)
+    command = commands_of(make_parser())[name]
+    return {
+        flag
+        for each in (command, *commands_of(command).values())
+        for action in each._actions
+        if action.help != argparse.SUPPRESS
+        for flag in action.option_strings
+        if flag.startswith("--")
+    } - SHARED
 
 
 def test_every_command_has_its_heading_in_the_order_of_the_table() -> None:
     documented = re.findall(r"^### `whalefall ([a-z]+)`$", REFERENCE, re.MULTILINE)
     assert sorted(documented) == sorted(command_names())
+
+
+def test_every_verb_is_explained_where_its_command_is() -> None:
+    verbs = [(name, verb) for name, command in commands_of(make_parser()).items() for verb in commands_of(command)]
+    assert ("jobs", "why") in verbs
+    assert [each for each in verbs if f"`whalefall {' '.join(each)}" not in section(each[0])] == []
 
 
 def test_every_option_is_explained_where_its_command_is() -> None:

@@ -47,11 +47,11 @@ def test_the_link_for_the_first_administrator_is_printed_until_there_is_one(user
 @pytest.mark.parametrize(
     ("words", "typed", "sentence"),
     [
-        (("add",), "", "write `users add NAME`"),
-        (("list", "ahab"), "", "write `users add NAME`"),
+        (("add",), "", "the following arguments are required: NAME. See: whalefall users add --help"),
+        (("list", "ahab"), "", "whalefall users list has no argument 'ahab'"),
         (("add", "ahab"), "short\n", "The password is too short"),
         (("passwd", "nobody"), PASSWORD, "nobody"),
-        (("ad", "ahab"), PASSWORD, "invalid choice"),
+        (("ad", "ahab"), PASSWORD, "whalefall users has no verb 'ad', did you mean 'add'?"),
     ],
 )
 def test_what_will_not_do_is_a_sentence_and_exit_code_2(
