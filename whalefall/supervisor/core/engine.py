@@ -52,6 +52,7 @@ class Engine:
     course: Course = Course.RUNNING
     drain_delay_s: float = 0.0
     leave_at: float | None = None  # the end of LEAVING
+    needed: set[str] = field(factory=set)  # services that others still need while everything stops
     exit_code: int = 0
     nearest: float | None = None  # the answer of next_deadline(), worth something while it is known
     nearest_known: bool = False
@@ -185,7 +186,8 @@ class Engine:
     def _advance_stop(self, touched: list[Slot], now: float) -> list[Action]:
         actions: list[Action] = []
         needed = {d.service for slot in self._all() if not slot.down for d in slot.instance.after}
-        for slot in self._all() if any(slot.down for slot in touched) else touched:
+        changed, self.needed = needed != self.needed, needed
+        for slot in self._all() if changed else touched:
             slot.hurry(now)  # again each time: a leader may die by itself while others are still stopping
             if slot.instance.service not in needed:
                 actions += slot.stop(now)
