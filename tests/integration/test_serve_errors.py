@@ -129,6 +129,41 @@ def test_check_says_what_would_run_and_leaves_nothing(shell: Shell) -> None:
     assert sorted(shell.directory.iterdir()) == before
 
 
+def test_check_refuses_what_serve_would_die_of(shell: Shell) -> None:
+    shell.write("broken.py", "import a_module_that_nobody_has\napp = None\n")
+    with socket.create_server(("127.0.0.1", int(shell.environ["PORT"]))):
+        done = shell.run("check", "broken:app")
+    assert done.returncode == 2
+    assert "ok" not in done.stdout
+    port, application = done.stderr.splitlines()
+    assert port.startswith(f"whalefall: `serve` would not start now: port {shell.environ['PORT']} is taken by ")
+    assert application.startswith("whalefall: broken.py:1: broken:app cannot be imported: ModuleNotFoundError: ")
+    done = shell.run("check", "broken:app", "--no-import")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "with broken:app (not imported)" in done.stdout
+
+
+def test_check_knows_the_ports_of_the_running_one(shell: Shell) -> None:
+    shell.environ["NGINX_BINARY"] = ""
+    shell.write("Procfile", "web: whalefall web shop:app\n")
+    shell.write("shop.py", "from flask import Flask\napp = Flask(__name__)\n")
+    started = shell.start("serve")
+    try:
+        wait_until(lambda: " ready " in shell.run("status").stdout, "web is ready", 60, shell.log)
+        done = shell.run("check")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"note: whalefall already runs here (pid {started.pid}), and holds its own ports\n" in done.stdout
+        assert "ok: Procfile gives web.1 with shop:app; public address 127.0.0.1:" in done.stdout
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            done = shell.run("check", "--port", str(port))
+        assert done.returncode == 2
+        assert f"`reload` would be refused now: port {port} is taken by " in done.stderr
+    finally:
+        started.terminate()
+        assert started.wait(30) == 0, shell.log()
+
+
 @pytest.mark.parametrize("command", ["status", "logs", "shutdown", "health", "reload"])
 def test_nobody_to_ask(shell: Shell, command: str) -> None:
     done = shell.run(command)

@@ -77,6 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
     check = add("check", "validate Procfile, .env, settings, options and the Nginx configuration", "planning")
     _plan_options(check)
     check.add_argument("--json", action="store_true", help="what was found, as one JSON document")
+    check.add_argument("--no-import", action="store_true", help="leave the application alone, where it cannot run")
 
     for role, purpose in (
         ("web", "become the web Gunicorn (a command for the Procfile)"),

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 from whalefall.cli import ledger, requests
 from whalefall.cli.outcome import told
+from whalefall.errors import ConfigError
 from whalefall.plan import plan_to_json
 from whalefall.planner import doctor, explain, machine
 from whalefall.planner.build import Built, build
+from whalefall.planner.findings import Finding
 
 
 def plan(arguments: argparse.Namespace) -> int:
@@ -29,7 +31,7 @@ def plan(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Says in one line what would run; errors leave by the front door with exit code 2."""
+    """Says in one line what would run. Raises ConfigError for what would keep `serve` from starting."""
     with told(arguments) as outcome:
         built = build(requests.of(arguments), dry=True)
         plan = built.plan
@@ -38,23 +40,33 @@ def check(arguments: argparse.Namespace) -> int:
             [each.name for each in plan.instances],
             {each.name: {"name": each.name, "service": each.service} for each in plan.instances},
         )
-        warnings: list[str] = []
-        outcome.more |= {"address": front, "notes": plan.notes, "warnings": warnings}
+        applications = [spec or "the built-in application" for spec in doctor.loaded(built.world)]
+        found: dict[str, list[str]] = {"note": list(plan.notes), "warning": [], "error": []}
+        outcome.more |= {"address": front, "applications": applications}
+        outcome.more |= {"notes": found["note"], "warnings": found["warning"], "errors": found["error"]}
         for note in plan.notes:
             outcome.say(f"note: {note}")
-        for sentence in _warnings(built):
-            warnings.append(sentence)
-            outcome.say(f"warning: {sentence}")
+        for finding in _findings(built, imports=not arguments.no_import):
+            found[finding.weight].append(finding.sentence)
+            if finding.weight != "error":
+                outcome.say(f"{finding.weight}: {finding.sentence}")
+        if found["error"]:
+            first, *others = found["error"]
+            for sentence in others:
+                print(f"whalefall: {sentence}", file=sys.stderr)
+            raise ConfigError(first)
         names = ", ".join(outcome.rows)
-        outcome.say(f"ok: {built.world.procfile} gives {names}" + (f"; public address {front}" if front else ""))
+        run = f" with {', '.join(applications)}" if applications else ""
+        run += " (not imported)" if arguments.no_import else ""
+        outcome.say(f"ok: {built.world.procfile} gives {names}{run}" + (f"; public address {front}" if front else ""))
     return 0
 
 
-def _warnings(built: Built) -> Iterator[str]:
-    yield from doctor.advice(built.world)
-    yield from machine.advice(built.world)
+def _findings(built: Built, *, imports: bool) -> Iterator[Finding]:
+    yield from doctor.findings(built, imports=imports)
+    yield from machine.findings(built.world)
     if sentence := ledger.trouble(built.world.settings, built.world.data_dir):
-        yield f"the site would start, and no job would run: {sentence}"
+        yield Finding(f"the site would start, and no job would run: {sentence}")
 
 
 COMMANDS = {"plan": plan, "check": check}

@@ -1,6 +1,8 @@
 """Is there such an application? Looked up without importing it: that is the child's business, and may take seconds."""
 
 import ast
+import contextlib
+import difflib
 import importlib.machinery
 import re
 import sys
@@ -11,6 +13,8 @@ from whalefall.errors import ConfigError
 from whalefall.planner.options import nearest
 
 _SPEC = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_][\w.]*(\(.*\))?)?\Z")
+
+_NEARLY = 0.8  # an installed module is missed more often than a name is misspelt, and shares some letters with any
 
 
 def check(spec: str, directory: Path, environ: Mapping[str, str], where: str) -> None:
@@ -39,12 +43,23 @@ def missing_module(module: str, directory: Path, environ: Mapping[str, str]) -> 
 
 def suggestion(missing: str, directory: Path) -> str:
     """What was probably meant, among the modules of `directory`."""
-    here = sorted(
-        entry.stem
-        for entry in directory.iterdir()
-        if entry.stem.isidentifier() and (entry.suffix == ".py" or (entry / "__init__.py").exists())
-    )[:20]
+    here = _modules(directory)[:20]
     return nearest(missing, here) if here else "Name one that exists, or start whalefall where it lies."
+
+
+def near(missing: str, directory: Path) -> str:
+    """The module of `directory` whose name is nearly this, "" for none."""
+    return next(iter(difflib.get_close_matches(missing, _modules(directory), 1, _NEARLY)), "")
+
+
+def _modules(directory: Path) -> list[str]:
+    with contextlib.suppress(OSError):
+        return sorted(
+            entry.stem
+            for entry in directory.iterdir()
+            if entry.stem.isidentifier() and (entry.suffix == ".py" or (entry / "__init__.py").exists())
+        )
+    return []
 
 
 def _search(directory: Path, environ: Mapping[str, str]) -> list[str]:

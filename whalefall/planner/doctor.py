@@ -1,40 +1,97 @@
-"""What runs, but will hurt: advice of `whalefall check`, a sentence each. It imports the application, in a child."""
+"""What `check` finds in application and settings, a sentence each. It imports the application, in a child.
 
+What `serve` would die of is an error, what runs but will hurt a warning. The child has the variables of the service
+that would import it, but a RUN_DIR, DATA_DIR and LOG_DIR of its own, so that nothing is left behind.
+"""
+
+import difflib
 import json
+import secrets
+import signal
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from whalefall.planner import python
-from whalefall.planner.environment import plain
+from whalefall.planner import applications, python
+from whalefall.planner.build import Built
+from whalefall.planner.environment import PRIVATE, Environment, masked, plain
+from whalefall.planner.findings import Finding
+from whalefall.planner.services import START_TIMEOUT_S
 from whalefall.planner.world import World
+from whalefall.settings import table
 
-IMPORT_WITHIN_S = 60.0
 HOW_TO_MOVE = "docs/how-to/move-from-flask-apscheduler.md"
 _DOCKER_S, _KUBERNETES_S = 10, 30  # what they wait by default between TERM and KILL
+_OURS = "WHALEFALL_"
+_NEARLY = 0.85  # all of them share ten letters
+_NOT_READ = frozenset({"WHALEFALL_SUPERVISOR", "WHALEFALL_TOKEN"})  # a tag of our own; what the how-tos call a token
+# These are wrong wherever it is imported; of all others the cause may be what only this machine lacks.
+_IN_THE_CODE = {"SyntaxError", "ImportError", "NameError", "AttributeError", "TypeError", "AppImportError"}
 
 
-def advice(world: World) -> Iterator[str]:
-    """In the order of how much it hurts."""
-    for spec in dict.fromkeys(filter(None, (world.app, *(role.app for role in world.roles)))):
-        yield from _own_schedulers(world, spec)
-    yield from _of_settings(world)
+def findings(built: Built, *, imports: bool = True) -> Iterator[Finding]:
+    """In the order of how much it hurts. Without `imports` the application is left alone."""
+    if imports:
+        loads = loaded(built.world)
+        for spec in filter(None, dict.fromkeys([*loads, built.world.app])):
+            yield from _of_application(built, spec, loads.get(spec, ""))
+    for sentence in _of_variables(built.world.environment):
+        yield Finding(sentence)
+    for sentence in _of_settings(built.world):
+        yield Finding(sentence)
 
 
-def _own_schedulers(world: World, spec: str) -> Iterator[str]:
-    found = _import(world, spec)
-    if found["error"]:
-        yield f"{spec} cannot be imported here: {found['error']}"
+def loaded(world: World) -> Mapping[str, str]:
+    """{application: the first instance of ours that loads it}; "" is the built-in one. Foreign commands know theirs."""
+    found: dict[str, str] = {}
+    for role in world.running_roles():
+        if role.ours and role.role in ("web", "scheduler"):
+            found.setdefault(role.app or world.app, f"{role.name}.1")
+    return found
+
+
+def _of_application(built: Built, spec: str, instance: str) -> Iterator[Finding]:
+    """Where no `instance` of ours would load it, we only look."""
+    home = built.world.request.home.absolute()
+    found = _import(built, spec, instance)
+    if problem := found["problem"]:
+        place = f"{_shown(problem['file'], home)}:{problem['line']}: " if problem["file"] else ""
+        said = masked("", problem["text"])
+        mend = " ".join(filter(None, _mends(problem, home)))
+        sentence = f"{place}{spec} cannot be imported: {said}{'' if said.endswith('.') else '.'} {mend}".strip()
+        yield Finding(sentence, "error" if instance else "warning")
     for each in found["started"]:
-        file = Path(each["file"])
-        home = world.request.home.absolute()
-        where = file.relative_to(home) if file.is_relative_to(home) else file
-        yield (
-            f"{where}:{each['line']} starts {each['what']} when the application is imported: each web worker would run "
-            f"its jobs. {_way_out(each['what'])} See {HOW_TO_MOVE}."
+        yield Finding(
+            f"{_shown(each['file'], home)}:{each['line']} starts {each['what']} when the application is imported: each "
+            f"web worker would run its jobs. {_way_out(each['what'])} See {HOW_TO_MOVE}."
         )
+
+
+def _shown(file: str, home: Path) -> Path:
+    path = Path(file)
+    return path.relative_to(home) if path.is_relative_to(home) else path
+
+
+def _mends(problem: Mapping[str, Any], home: Path) -> Iterator[str]:
+    if missing := problem["missing"]:
+        yield _module_mend(missing, home)
+    if variable := problem["variable"]:
+        yield f"Set {variable} in the environment or in .env."
+    if not _IN_THE_CODE & set(problem["kinds"]):
+        yield "If only this machine lacks something, check with --no-import."
+
+
+def _module_mend(missing: str, home: Path) -> str:
+    """Below a package that is there it is a name; else it may be one of the project's, or not installed."""
+    package, _, name = missing.rpartition(".")
+    near = applications.near(name if package else missing, home.joinpath(*package.split(".")) if package else home)
+    if package:
+        return f"Did you mean '{package}.{near}'?" if near else "Mend the name."
+    mend = f"Did you mean '{near}'? If not, install" if near else "Mend the name, or install"
+    return f"{mend} the package that has it, perhaps by: {sys.executable} -m pip install {missing}"
 
 
 def _way_out(what: str) -> str:
@@ -43,28 +100,56 @@ def _way_out(what: str) -> str:
     return "Declare the jobs with `@scheduler.task(…)` of whalefall.Scheduler instead."
 
 
-def _import(world: World, spec: str) -> dict[str, Any]:
-    """What planner/imported.py tells. The application may do anything: it has a limit, and a directory of its own."""
+def _import(built: Built, spec: str, instance: str) -> dict[str, Any]:
+    """What planner/imported.py tells. The application may do anything: it has a limit, and directories of its own."""
+    environ = plain(built.environments.get(instance, built.world.environment))
+    within_s = next((each.start_timeout_s for each in built.plan.instances if each.name == instance), START_TIMEOUT_S)
     with tempfile.TemporaryDirectory(prefix="whalefall-check-") as scratch:
         own = {"ENABLE_SCHEDULER": "false", "DATA_DIR": scratch, "RUN_DIR": scratch, "PYTHONDONTWRITEBYTECODE": "1"}
+        if environ.get("LOG_DIR", "").strip():
+            own["LOG_DIR"] = scratch
+        if not environ.get("SECRET_KEY", "").strip():
+            own["SECRET_KEY"] = secrets.token_hex(32)  # the first start would generate one
         try:
             done = subprocess.run(
                 [*python.module("whalefall.planner.imported"), spec],
-                cwd=world.request.home,
-                env=plain(world.environment) | own,
+                cwd=built.world.request.home,
+                env=environ | own,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=IMPORT_WITHIN_S,
+                timeout=within_s,
                 check=False,
             )
-        except subprocess.TimeoutExpired:
-            return {"started": [], "error": f"it takes longer than {IMPORT_WITHIN_S:g} s"}
+        except subprocess.TimeoutExpired as error:
+            late = f"it takes longer than {within_s:g} s (start_timeout), and `serve` would not wait either"
+            return _answer(error.stdout or b"", late)
+    return _answer(done.stdout, f"that ends its process {_by(done.returncode)}")
+
+
+def _answer(said: str | bytes, otherwise: str) -> dict[str, Any]:
+    """Where it has left without an answer, `otherwise` is what happened."""
     try:
-        found: dict[str, Any] = json.loads(done.stdout)
+        found: dict[str, Any] = json.loads(said)
     except ValueError:
-        return {"started": [], "error": f"the import ends its process with code {done.returncode}"}
+        problem = {"kinds": [], "text": otherwise, "missing": "", "variable": "", "file": "", "line": 0}
+        return {"started": [], "problem": problem}
     return found
+
+
+def _by(code: int) -> str:
+    return f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+
+
+def _of_variables(environment: Environment) -> Iterator[str]:
+    """A misspelt variable of ours would be a default in silence."""
+    settings = [row["variable"] for row in table() if row["variable"].startswith(_OURS)]
+    known = {*settings, *PRIVATE, *_NOT_READ}
+    for name, variable in environment.items():
+        near = difflib.get_close_matches(name, settings, 1, _NEARLY)
+        if name not in known and (near or name.startswith(_OURS)):
+            hint = f"Did you mean '{near[0]}'?" if near else f"There are: {', '.join(settings)}."
+            yield f"{name} ({variable.source}) is no variable of whalefall's and is not read. {hint}"
 
 
 def _of_settings(world: World) -> Iterator[str]:

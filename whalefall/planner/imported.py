@@ -5,7 +5,10 @@ is replaced by one that takes notes, and our own scheduler, which does not use i
 """
 
 import json
+import os
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -14,10 +17,14 @@ from typing import Any
 from apscheduler.schedulers.base import BaseScheduler
 
 _NOT_THE_USERS = ("apscheduler", "flask_apscheduler")
+_GUNICORNS = "AppImportError"  # a whole sentence, whose class would tell nobody more
+_INSTALLED = {"site-packages", "dist-packages"}
+_MESSAGE_SHOWN = 300  # characters; a database's has a paragraph
+_END_WITHIN_S = 2.0
 
 
 def main(spec: str) -> None:
-    """Prints {"started": [{"what", "file", "line"}], "error": "…"}; what the import itself prints goes to stderr."""
+    """Prints {"started": [{"what", "file", "line"}], "problem": {…} or null}; what the import prints goes to stderr."""
     answer, sys.stdout = sys.stdout, sys.stderr
     started: list[dict[str, Any]] = []
 
@@ -25,15 +32,79 @@ def main(spec: str) -> None:
         started.append(_where(type(scheduler).__name__))
 
     BaseScheduler.start = note
-    error = ""
+    problem = None
     try:
         from gunicorn.util import import_app  # noqa: PLC0415 - it reads MODULE:CALLABLE as the web will
 
         import_app(spec)
-    except (Exception, SystemExit) as problem:  # noqa: BLE001 - the border: whatever a module does
-        error = traceback.format_exception_only(problem)[-1].strip()
-    json.dump({"started": started, "error": error}, answer)
+    except BaseException as error:  # noqa: BLE001 - the border: whatever a module does
+        problem = _told(error, spec.partition(":")[0].partition(".")[0])
+    json.dump({"started": started, "problem": problem}, answer)
     answer.flush()
+    # A thread that the application started on import would keep this process for ever.
+    threading.Thread(target=_end_anyway, daemon=True).start()
+
+
+def _told(error: BaseException, package: str) -> dict[str, Any]:
+    """The exception in one line, and where it was raised: the innermost line of the user's own code, "" for none."""
+    file, line = _place(error, package)
+    kind = type(error)
+    name = (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    said = " ".join((error.msg if isinstance(error, SyntaxError) else _text(error)).split())
+    return {
+        "kinds": [each.__name__ for each in kind.__mro__],
+        "text": ": ".join(filter(None, [name * (kind.__name__ != _GUNICORNS), said[:_MESSAGE_SHOWN]])),
+        "missing": (error.name or "") if isinstance(error, ModuleNotFoundError) else "",
+        "variable": _unset_variable(error),
+        "file": file,
+        "line": line,
+    }
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the border: the application's own class
+        return ""
+
+
+def _place(error: BaseException, package: str) -> tuple[str, int]:
+    """Of a syntax error its own line; else of the exception, or of the one that it came from."""
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
+        return str(Path(error.filename).absolute()), error.lineno or 1
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        own = [(frame, line) for frame, line in traceback.walk_tb(cause.__traceback__) if _is_the_users(frame, package)]
+        if own:
+            frame, line = own[-1]
+            return str(Path(frame.f_code.co_filename).absolute()), line
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return "", 0
+
+
+def _is_the_users(frame: FrameType, package: str) -> bool:
+    """Below the working directory, which is the project's, and not installed there; or in the application's package."""
+    path = Path(frame.f_code.co_filename)
+    if path == Path(__file__) or path.name.startswith("<"):
+        return False
+    if str(frame.f_globals.get("__name__", "")).partition(".")[0] == package:
+        return True
+    path, home, environment = path.absolute(), Path.cwd(), Path(sys.prefix)
+    in_venv = environment.is_relative_to(home) and environment != home and path.is_relative_to(environment)
+    return path.is_relative_to(home) and not in_venv and not _INSTALLED & set(path.parts)
+
+
+def _unset_variable(error: BaseException) -> str:
+    """NAME, when it is the KeyError of os.environ["NAME"]."""
+    if not isinstance(error, KeyError) or not error.args:
+        return ""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    raised_there = frame.f_globals.get("__name__") == "os" and frame.f_code.co_name == "__getitem__"
+    return str(error.args[0]) if raised_there else ""
 
 
 def _where(name: str) -> dict[str, Any]:
@@ -49,6 +120,11 @@ def _where(name: str) -> dict[str, Any]:
     what = "Flask-APScheduler" if "flask_apscheduler" in packages else f"an APScheduler {name}"
     file = "" if frame is None else frame.f_code.co_filename
     return {"what": what, "file": file, "line": 0 if frame is None else frame.f_lineno}
+
+
+def _end_anyway() -> None:
+    time.sleep(_END_WITHIN_S)
+    os._exit(0)
 
 
 if __name__ == "__main__":

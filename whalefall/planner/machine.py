@@ -1,6 +1,6 @@
-"""What of this machine will hurt: room, limits, clock, certificate, ports. Looked at now, told as advice of `check`.
+"""What of this machine will hurt: room, limits, clock, certificate, ports. Looked at now, told by `check`.
 
-Everything here runs all the same, today; and what is asked changes nothing and takes a moment.
+What would keep `serve` from starting is an error, all else a warning; what is asked changes nothing and takes a moment.
 """
 
 import contextlib
@@ -14,11 +14,15 @@ import zoneinfo
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 import whalefall
-from whalefall.control.protocol import SOCKET_NAME
-from whalefall.errors import ConfigError
-from whalefall.planner import addresses, nginx
+from whalefall.control.client import ask
+from whalefall.control.protocol import SOCKET_NAME, Request
+from whalefall.errors import ConfigError, ControlError
+from whalefall.planner import addresses, directories, nginx
 from whalefall.planner.environment import is_set
+from whalefall.planner.findings import Finding
 from whalefall.planner.layout import lay_out
 from whalefall.planner.world import World
 
@@ -32,54 +36,97 @@ CERTIFICATE_DAYS = 14  # renewers of a 90-day certificate begin at 30; one that 
 NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "glusterfs", "afs"})
 _DAY_S = 86_400
 _POSIX_ZONE = re.compile(r":?/|(<[^>]+>|[A-Za-z]{3,})[+-]?\d")  # tzset(3): a file, or names with their offsets
+_PID = re.compile(r"\(pid (\d+)\)\Z")
 _UTC = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "Zulu", "UCT")
 
 
-def advice(world: World) -> Iterator[str]:
+def findings(world: World) -> Iterator[Finding]:
     """A sentence each, with the mend."""
     yield from _ports(world)
-    yield from _places(world)
+    for sentence in _places(world):
+        yield Finding(sentence, "error")
+    for sentence in _hurts(world):
+        yield Finding(sentence)
+
+
+def _hurts(world: World) -> Iterator[str]:
+    yield from _log_dir(world)
+    yield from _rooms(world)
     yield from _ledger_file(world)
     yield from _open_files(world)
     yield from _certificate(world)
     yield from _clock(world)
 
 
-def _ports(world: World) -> Iterator[str]:
-    """Unless they are taken by the very whalefall that is asked about."""
-    if _runs(world.run_dir):
-        return
+def _ports(world: World) -> Iterator[Finding]:
+    """Those that the very whalefall has which is asked about are no trouble."""
+    ours = _supervisor(world.run_dir)
+    if ours is not None:
+        yield Finding(f"whalefall already runs here{f' (pid {ours})' if ours else ''}, and holds its own ports", "note")
     layout = lay_out(world)
     for listener in layout.listeners:
         try:
             addresses.check_free([listener], dict(layout.movers))
         except ConfigError as error:
-            yield f"`serve` would not start now: {error}"
+            if ours is None or _is_anothers(listener.address, ours):
+                what = "`serve` would not start" if ours is None else "`reload` would be refused"
+                yield Finding(f"{what} now: {error}", "error")
 
 
-def _runs(run_dir: Path) -> bool:
+def _supervisor(run_dir: Path) -> int | None:
+    """The pid of the one that runs here; 0 when it does not say, None when there is none."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         probe.connect(str(run_dir / SOCKET_NAME))
-        return True
-    return False
+        with contextlib.suppress(ControlError, KeyError, TypeError):
+            return int(ask(run_dir, Request("status"), 1.0)["supervisor"]["pid"])
+        return 0
+    return None
+
+
+def _is_anothers(address: str, ours: int) -> bool:
+    """Somebody has it who is neither our supervisor nor started by it; false where we may not see who."""
+    port = addresses.port_of(address)
+    who = [int(match[1]) for each in addresses.owners(port) if (match := _PID.search(each))] if port and ours else []
+    return bool(who) and not any(ours in _line(pid) for pid in who)
+
+
+def _line(pid: int) -> list[int]:
+    """Itself, its parent, and so on."""
+    with contextlib.suppress(psutil.Error):
+        return [pid, *(each.pid for each in psutil.Process(pid).parents())]
+    return [pid]
 
 
 def _places(world: World) -> Iterator[str]:
-    """Directories that a start would make or fill."""
-    front = world.running("nginx")
-    uploads = front is not None and front.ours and bool(world.nginx_binary)
+    """Directories that a start would make."""
     yield from _place("RUN_DIR", world.run_dir)
-    if uploads:
-        place = nginx.home(world.run_dir)
-        if not place.is_relative_to(world.run_dir):
-            yield from _place("RUN_DIR: Nginx's place beside it", place)
-        why = f"Nginx keeps what it cannot pass on at once there, uploads of {UPLOAD_BYTES // MEBIBYTE} MB for example"
-        yield from _room("RUN_DIR", place, RUN_ROOM_BYTES, why)
-    yield from _room("DATA_DIR", world.data_dir, DATA_ROOM_BYTES, "the ledger and crash reports grow there")
+    place = nginx.home(world.run_dir)
+    if _has_nginx(world) and not place.is_relative_to(world.run_dir):
+        yield from _place("RUN_DIR: Nginx's place beside it", place)
+    if not directories.is_left_read_only(world.data_dir, world.settings.secret_key):
+        yield from _place("DATA_DIR", world.data_dir)
+
+
+def _log_dir(world: World) -> Iterator[str]:
+    """What cannot be written there goes to standard output alone."""
     if log_dir := world.absolute(world.settings.log_dir):
         yield from _place("LOG_DIR", Path(log_dir))
+
+
+def _rooms(world: World) -> Iterator[str]:
+    """Directories that a start would fill."""
+    if _has_nginx(world):
+        why = f"Nginx keeps what it cannot pass on at once there, uploads of {UPLOAD_BYTES // MEBIBYTE} MB for example"
+        yield from _room("RUN_DIR", nginx.home(world.run_dir), RUN_ROOM_BYTES, why)
+    yield from _room("DATA_DIR", world.data_dir, DATA_ROOM_BYTES, "the ledger and crash reports grow there")
+    if log_dir := world.absolute(world.settings.log_dir):
         yield from _room("LOG_DIR", Path(log_dir), DATA_ROOM_BYTES, "log files grow there")
+
+
+def _has_nginx(world: World) -> bool:
+    front = world.running("nginx")
+    return front is not None and front.ours and bool(world.nginx_binary)
 
 
 def _place(what: str, path: Path) -> Iterator[str]:

@@ -1,13 +1,14 @@
-"""`check` warns of what runs but will hurt, and of nothing else."""
+"""`check` warns of what runs but will hurt, refuses what would not run, and says nothing else."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.supervised import ROOT
 from tests.unit.planner.scene import Scene
-from whalefall.planner.doctor import HOW_TO_MOVE, advice
-from whalefall.planner.world import survey
+from whalefall.planner.doctor import HOW_TO_MOVE, findings, loaded
+from whalefall.planner.services import START_TIMEOUT_S
 
 PROCFILE = "web: python -m whalefall web shop:app\nscheduler: python -m whalefall scheduler shop:app\n"
 FLASK = "from flask import Flask\napp = Flask(__name__)\n"
@@ -19,7 +20,16 @@ def shop(scene: Scene) -> Scene:
 
 
 def warnings(scene: Scene, code: str = FLASK) -> list[str]:
-    return list(advice(survey(scene.write("shop.py", code).request())))
+    found = list(findings(scene.write("shop.py", code).build()))
+    assert [each.sentence for each in found if each.weight != "warning"] == []
+    return [each.sentence for each in found]
+
+
+def refused(scene: Scene, code: str) -> str:
+    """The one thing that is wrong; serve would not get it up."""
+    (found,) = findings(scene.write("shop.py", code).build())
+    assert found.weight == "error"
+    return found.sentence
 
 
 @pytest.mark.parametrize(
@@ -69,13 +79,124 @@ def test_there_is_no_false_alarm(shop: Scene, code: str, tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["Procfile", "shop.py"], "nothing is left behind"
 
 
-def test_what_the_import_prints_or_does_is_no_error_of_ours(shop: Scene) -> None:
+NO_IMPORT = "If only this machine lacks something, check with --no-import."
+INSTALL = f"install the package that has it, perhaps by: {sys.executable} -m pip install"
+BROKEN = {
+    "a name": ("nonsense", "shop.py:3: shop:app cannot be imported: NameError: name 'nonsense' is not defined."),
+    "a package that is not installed": (
+        "import nobody_has_it",
+        "shop.py:3: shop:app cannot be imported: ModuleNotFoundError: No module named 'nobody_has_it'. "
+        f"Mend the name, or {INSTALL} nobody_has_it",
+    ),
+    "a module with a typo": (
+        "import modles",
+        "shop.py:3: shop:app cannot be imported: ModuleNotFoundError: No module named 'modles'. "
+        f"Did you mean 'models'? If not, {INSTALL} modles",
+    ),
+    "a module of a package with a typo": (
+        "import parts.modles",
+        "shop.py:3: shop:app cannot be imported: ModuleNotFoundError: No module named 'parts.modles'. "
+        "Did you mean 'parts.models'?",
+    ),
+    "a syntax error": ("import crooked", "crooked.py:2: shop:app cannot be imported: SyntaxError: invalid syntax."),
+    "a variable that is not set": (
+        "import os\nos.environ['STRIPE_KEY']",
+        "shop.py:4: shop:app cannot be imported: KeyError: 'STRIPE_KEY'. "
+        f"Set STRIPE_KEY in the environment or in .env. {NO_IMPORT}",
+    ),
+    "a library, called by a module of the project": (
+        "import models\nmodels.parsed('{')",
+        "models.py:4: shop:app cannot be imported: json.decoder.JSONDecodeError: Expecting property name enclosed in "
+        f"double quotes: line 1 column 2 (char 1). {NO_IMPORT}",
+    ),
+    "a library that is installed in the project": (
+        "import sys\nsys.path.append('env/site-packages')\nimport installed\ninstalled.fail()",
+        f"shop.py:6: shop:app cannot be imported: ValueError: in the library. {NO_IMPORT}",
+    ),
+    "one exception from another": (
+        "try:\n    {}['a']\nexcept KeyError as error:\n    raise OSError('no\\n  database') from error",
+        f"shop.py:6: shop:app cannot be imported: OSError: no database. {NO_IMPORT}",
+    ),
+    "a password in a URL": (
+        "raise OSError('no postgresql://u:sesame@h/d')",
+        f"shop.py:3: shop:app cannot be imported: OSError: no postgresql://u:********@h/d. {NO_IMPORT}",
+    ),
+    "its own way out": (
+        "raise SystemExit('no')",
+        f"shop.py:3: shop:app cannot be imported: SystemExit: no. {NO_IMPORT}",
+    ),
+    "the end of its process": (
+        "import os\nos._exit(7)",
+        f"shop:app cannot be imported: that ends its process with code 7. {NO_IMPORT}",
+    ),
+    "a crash": (
+        "import os\nos.kill(os.getpid(), 11)",
+        f"shop:app cannot be imported: that ends its process by SIGSEGV. {NO_IMPORT}",
+    ),
+    "no application": ("app = 5", "shop:app cannot be imported: Application object must be callable."),
+}
+
+
+@pytest.mark.parametrize(("code", "sentence"), BROKEN.values(), ids=BROKEN)
+def test_what_cannot_be_imported_is_refused_with_its_line_and_the_mend(shop: Scene, code: str, sentence: str) -> None:
+    shop.write("models.py", "import json\n\ndef parsed(text):\n    return json.loads(text)\n")
+    shop.write("parts/__init__.py", "").write("parts/models.py", "").write("crooked.py", "\ndef x(:\n")
+    shop.write("env/site-packages/installed.py", "def fail():\n    raise ValueError('in the library')\n")
+    assert refused(shop, FLASK + code + "\n") == sentence
+
+
+def test_an_import_that_takes_longer_than_its_service_may_is_refused(shop: Scene) -> None:
+    shop.write("whalefall.toml", "[services.web]\nstart_timeout = 1.5\n")
+    assert refused(shop, FLASK + "import threading\nthreading.Event().wait()\n").startswith(
+        "shop:app cannot be imported: it takes longer than 1.5 s (start_timeout), and `serve` would not wait either."
+    )
+
+
+def test_what_the_import_prints_or_leaves_running_is_no_error(shop: Scene) -> None:
     assert warnings(shop, FLASK + "print('{}')\n") == []
-    assert warnings(shop, FLASK + "nonsense\n") == [
-        "shop:app cannot be imported here: NameError: name 'nonsense' is not defined"
-    ]
-    assert warnings(shop, FLASK + "import os\nos._exit(7)\n") == [
-        "shop:app cannot be imported here: the import ends its process with code 7"
+    assert START_TIMEOUT_S > 30, "or it would be waited for"
+    thread = "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
+    assert warnings(shop, FLASK + thread) == []
+
+
+def test_the_import_has_what_its_service_would_have(shop: Scene, tmp_path: Path) -> None:
+    shop.procfile(PROCFILE.replace("web: ", "web: FROM_LINE=1 "))
+    shop.write("whalefall.toml", "[services.web.env]\nFROM_OPTIONS = '1'\n").write(".env", "FROM_FILE=1\n")
+    names = "FROM_LINE FROM_OPTIONS FROM_FILE SECRET_KEY WHALEFALL_APP PORT PS"
+    code = f"import os\n[os.environ[name] for name in '{names}'.split()]\nassert os.environ['PS'] == 'web.1'\n"
+    log = "open(os.environ['LOG_DIR'] + '/log', 'x')\nopen(os.environ['DATA_DIR'] + '/data', 'x')\n"
+    assert warnings(shop.setting(LOG_DIR=str(tmp_path / "log")), FLASK + code + log) == []
+    assert not (tmp_path / "log").exists()
+
+
+def test_an_application_that_no_service_of_ours_would_load_is_only_looked_at(shop: Scene) -> None:
+    shop.procfile("web: sleep 1\n").setting(WHALEFALL_APP="shop:app")
+    (sentence,) = warnings(shop, FLASK + "nonsense\n")
+    assert sentence.startswith("shop.py:3: shop:app cannot be imported: NameError")
+    assert loaded(shop.build().world) == {}
+
+
+def test_without_imports_the_application_is_left_alone(shop: Scene, tmp_path: Path) -> None:
+    built = shop.write("shop.py", f"app = open('{tmp_path}/touched', 'w')\n").build()
+    assert list(findings(built, imports=False)) == []
+    assert not (tmp_path / "touched").exists()
+
+
+def test_who_loads_what_is_known(shop: Scene, scene: Scene) -> None:
+    assert loaded(shop.write("shop.py", FLASK).build().world) == {"shop:app": "web.1"}
+    scene.procfile("web: python -m whalefall web shop:app\nscheduler: python -m whalefall scheduler\n")
+    assert loaded(scene.build().world) == {"shop:app": "web.1", "": "scheduler.1"}, "the built-in one"
+
+
+def test_a_misspelt_variable_of_ours_is_told_with_the_nearest(shop: Scene) -> None:
+    shop.write(".env", "WHALEFALL_ADMIN_PASWORD=x\nWHALEFALL_URL=http://shop\n").setting(WHALEFAL_APP="shop:app")
+    shop.setting(WHALEFALL_ZZZ="1", WHALEFALL_LIFE="web.1#1", WHALEFALL_TOKEN="x", WHALE="1")
+    assert sorted(warnings(shop)) == [
+        "WHALEFALL_ADMIN_PASWORD (.env) is no variable of whalefall's and is not read. "
+        "Did you mean 'WHALEFALL_ADMIN_PASSWORD'?",
+        "WHALEFALL_ZZZ (environment) is no variable of whalefall's and is not read. "
+        "There are: WHALEFALL_APP, WHALEFALL_URL, WHALEFALL_ADMIN_PASSWORD.",
+        "WHALEFAL_APP (environment) is no variable of whalefall's and is not read. Did you mean 'WHALEFALL_APP'?",
     ]
 
 
@@ -89,4 +210,4 @@ def test_settings_that_will_hurt_are_told(shop: Scene) -> None:
 
 
 def test_the_built_in_application_needs_no_advice(scene: Scene) -> None:
-    assert list(advice(survey(scene.request()))) == []
+    assert list(findings(scene.build())) == []

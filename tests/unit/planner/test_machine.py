@@ -15,7 +15,7 @@ import pytest
 from tests.support.supervised import ROOT, free_port
 from tests.unit.planner.scene import Scene
 from whalefall.planner import machine, nginx
-from whalefall.planner.machine import advice, filesystem
+from whalefall.planner.machine import filesystem, findings
 from whalefall.planner.world import survey
 
 BINARY = nginx.find("nginx", os.environ["PATH"])
@@ -30,8 +30,11 @@ def site(scene: Scene) -> Scene:
     return scene.procfile(PROCFILE).setting(PYTHONPATH=str(ROOT), NGINX_BINARY=BINARY, **ports, **data)
 
 
-def told(site: Scene) -> list[str]:
-    return list(advice(survey(site.request())))
+def told(site: Scene, weight: str = "warning") -> list[str]:
+    """The sentences, which are all of one weight."""
+    found = list(findings(survey(site.request())))
+    assert {each.weight for each in found} <= {weight}, found
+    return [each.sentence for each in found]
 
 
 def checked(site: Scene, *prefix: str, package: Path = ROOT) -> list[str]:
@@ -59,26 +62,28 @@ def test_a_good_machine_needs_no_advice(site: Scene, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["Procfile"], "nothing is left behind"
 
 
-def test_a_port_that_somebody_has_is_told_unless_it_is_this_very_whalefall(site: Scene, tmp_path: Path) -> None:
+def test_a_port_that_somebody_has_is_refused_unless_it_is_this_very_whalefall(site: Scene, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", int(site.environ["PORT"]))):
-        (sentence,) = told(site)
+        (sentence,) = told(site, "error")
         assert sentence.startswith(f"`serve` would not start now: port {site.environ['PORT']} is taken by ")
         assert "--port" in sentence
         (tmp_path / "run").mkdir()
         with socket.socket(socket.AF_UNIX) as ours:
             ours.bind(str(tmp_path / "run" / "control.sock"))
             ours.listen()
-            assert told(site) == []
+            assert told(site, "note") == ["whalefall already runs here, and holds its own ports"]
 
 
-def test_a_place_that_cannot_be_made_is_told(site: Scene, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variable", "weight"),
+    [("RUN_DIR", "error"), ("DATA_DIR", "error"), ("LOG_DIR", "warning")],  # without log files the site goes on
+)
+def test_a_place_that_cannot_be_made_is_told(site: Scene, tmp_path: Path, variable: str, weight: str) -> None:
     (tmp_path / "file").write_text("")
-    site.setting(RUN_DIR=str(tmp_path / "file" / "run"), LOG_DIR=str(tmp_path / "file"))
-    found = told(site)
+    found = told(site.setting(**{variable: str(tmp_path / "file" / "x")}), weight)
     assert (
-        f"RUN_DIR: {tmp_path}/file/run cannot be made, because {tmp_path}/file is no directory. Set another." in found
+        f"{variable}: {tmp_path}/file/x cannot be made, because {tmp_path}/file is no directory. Set another." in found
     )
-    assert f"LOG_DIR: {tmp_path}/file cannot be made, because {tmp_path}/file is no directory. Set another." in found
 
 
 @with_nginx
