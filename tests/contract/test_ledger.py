@@ -445,6 +445,14 @@ class TestSweeper:
         assert ledger.sweep(tenure, lambda holder: holder == "other") == []
         assert ledger.sweep(tenure, lambda holder: holder == "me") == [(run_id, RunState.LOST)]
 
+    def test_to_one_that_could_not_hear_nobodys_silence_counts(self, ledger: Ledger, tenure: Tenure) -> None:
+        """As after an outage: the others had nobody to tell that they live. Who is certainly dead is so anyway."""
+        run_id = self.running(ledger, tenure).run.run_id
+        end_run_leases(ledger)
+        assert ledger.sweep(tenure, silence_counts=False) == []
+        assert ledger.sweep(tenure, lambda holder: holder == "other", silence_counts=False) == []
+        assert ledger.sweep(tenure, lambda holder: holder == "me", silence_counts=False) == [(run_id, RunState.LOST)]
+
     def test_an_idempotent_jobs_run_runs_again(self, ledger: Ledger, tenure: Tenure) -> None:
         run_id = self.running(ledger, tenure, on_crash="rerun").run.run_id
         end_run_leases(ledger)

@@ -1,6 +1,8 @@
 """In doubt, let go: of the lead that cannot be proved, of a loop that hangs, of a run that somebody else has."""
 
 import logging
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -124,6 +126,32 @@ def test_a_process_whose_run_is_somebody_elses_is_killed(
         wait_until(lambda: not psutil.pid_exists(pid), "its process is gone")
         view = state.admin.get_run(run_id)
         assert (view.state, view.claimed_by, view.attempt) == ("running", "another", 2), "untouched"
+
+
+def test_a_process_that_another_scheduler_has_inherited_is_left_to_it(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """We were stopped for longer than its lease, and one of this host watches the same process: no other was begun."""
+    monkeypatch.setenv("TEST_DATABASE_URL", sqlite_url)
+    process_app.app.config["SCHEDULER_DATABASE_URL"] = sqlite_url
+    process_app.scheduler.init_app(process_app.app, Settings.load({"ENABLE_SCHEDULER": "true"}))
+    path = tmp_path / "pid"
+    with running(process_app.app) as state, caplog.at_level(logging.WARNING, "whalefall"):
+        run_id = state.admin.run_now("stubborn", actor="ada", args={"path": str(path)})
+        wait_until(lambda: path.exists() and path.read_text().isdigit(), "the job has begun", 60)
+        pid = int(path.read_text())
+        theirs = {"claimed_by": "another", "lease_until": datetime(2099, 1, 1, tzinfo=UTC)}
+        with state.engine.begin() as connection:
+            connection.execute(run.update().where(run.c.run_id == run_id).values(**theirs))
+        assert state.runtime is not None
+        roster = state.runtime.roster
+        wait_until(lambda: not roster.run_ids(), "it is no longer ours to watch")
+        assert f"run {run_id} goes on in its process, and another watches over it now" in caplog.text
+        assert psutil.pid_exists(pid)
+        view = state.admin.get_run(run_id)
+        assert (view.state, view.claimed_by, view.attempt) == ("running", "another", 1), "untouched"
+        os.killpg(pid, signal.SIGKILL)  # its group; the minder sees it
+        wait_until(lambda: not psutil.pid_exists(pid), "nothing is left behind")
 
 
 def test_what_a_transactional_job_wrote_does_not_count_once_its_run_is_somebody_elses(postgres_url: str) -> None:

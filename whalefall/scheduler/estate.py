@@ -28,11 +28,12 @@ class Fate(Enum):
     END = "nobody owns the run any more"
 
 
-def fate(claim: Claim | None, *, ours: str, runner_is_dead: bool, has_begun: bool) -> Fate:
+def fate(claim: Claim | None, *, ours: str, runner_is_dead: bool, has_begun: bool, silence_counts: bool = True) -> Fate:
     """`claim` is what the ledger says of this very attempt; None: it has ended, or somebody runs it anew."""
     if claim is None:
         return Fate.END
-    if not claim.expired and (claim.holder == ours or not runner_is_dead):
+    silent = claim.expired and silence_counts
+    if not silent and (claim.holder == ours or not runner_is_dead):
         return Fate.LEAVE
     return Fate.INHERIT if has_begun else Fate.GIVE_BACK
 
@@ -55,7 +56,7 @@ class Estate:
         self._places, self._executor = places, executor
         self._run_lease_s, self._is_dead = run_lease_s, is_dead
 
-    def settle(self) -> frozenset[str]:
+    def settle(self, silence_counts: bool) -> frozenset[str]:
         """Answers the runners that are certainly dead. Raises LedgerUnavailable; then it may be called again."""
         self._keep_ours()
         places = [place for place in self._places if not self._is_ours(place)]
@@ -63,7 +64,7 @@ class Estate:
         dead = frozenset(runner for runner in {claim.holder for claim in claims} if self._is_dead(runner))
         by_attempt = {(claim.run_id, claim.attempt): claim for claim in claims}
         for place in places:
-            self._settle(place, by_attempt.get(place.key), dead)
+            self._settle(place, by_attempt.get(place.key), dead, silence_counts=silence_counts)
         kept = {place.key for place in places}
         self._give_back([claim for claim in claims if claim.holder in dead], kept)
         return dead
@@ -77,7 +78,7 @@ class Estate:
         """Watched, or ended here and not yet on record."""
         return self._executor.watches(place.key) or self._roster.get(place.run_id) is not None
 
-    def _settle(self, place: Place, claim: Claim | None, dead: Iterable[str]) -> None:
+    def _settle(self, place: Place, claim: Claim | None, dead: Iterable[str], *, silence_counts: bool) -> None:
         alive = place.is_alive()
         has_begun = alive or place.condition() is not None
         match fate(
@@ -85,6 +86,7 @@ class Estate:
             ours=self._holder,
             runner_is_dead=claim is not None and claim.holder in dead,
             has_begun=has_begun,
+            silence_counts=silence_counts,
         ):
             case Fate.INHERIT if claim is not None:
                 self._inherit(claim)

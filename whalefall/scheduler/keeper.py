@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from whalefall.scheduler import taken
 from whalefall.scheduler.clocks import elapsed_s, name_this_thread
 from whalefall.scheduler.errors import LedgerUnavailable
 from whalefall.scheduler.leadership import Leadership
@@ -155,8 +156,8 @@ class Keeper:
             if context is None:
                 continue
             if run_id not in kept:
-                context.fenced.set()
-                self._cancel(run_id)
+                if taken.let_go(self._ledger, self._holder, context):
+                    self._cancel(run_id)
             elif kept[run_id] and not context.cancelled.is_set():
                 context.cancelled.set()
                 self._cancel(run_id)

@@ -16,10 +16,11 @@ from datetime import datetime
 from whalefall.scheduler.clocks import elapsed_s, name_this_thread
 from whalefall.scheduler.errors import Deposed, ForeignLedger, LedgerUnavailable
 from whalefall.scheduler.executors import Courier, Executor
+from whalefall.scheduler.hearing import Hearing
 from whalefall.scheduler.keeper import Keeper
 from whalefall.scheduler.ledger import Ledger
 from whalefall.scheduler.ledger.fires import NO_OFFER, Fired, Offer
-from whalefall.scheduler.ledger.records import Peek, Tenure
+from whalefall.scheduler.ledger.records import ClaimedRun, Peek, Tenure
 from whalefall.scheduler.tuning import Tuning
 
 _log = logging.getLogger("whalefall.scheduler")
@@ -40,12 +41,16 @@ class Loop:
         couriers: Sequence[Courier] = (),
         holder: str,
         reconcile: Callable[[], None],
-        settle: Callable[[], AbstractSet[str]],
+        settle: Callable[[bool], AbstractSet[str]],
+        goes_on: Callable[[str], bool],
     ) -> None:
-        """`settle` looks after what dead schedulers left, and answers which runners are certainly dead."""
+        """`settle` looks after what dead schedulers left, and answers which runners are certainly dead; it is told
+        whether silence counts. `goes_on`: whether an attempt of this run is still going on here.
+        """
         self._ledger, self._executors, self._tuning, self._holder = ledger, executors, tuning, holder
         self._couriers = couriers
-        self._reconcile, self._settle = reconcile, settle
+        self._reconcile, self._settle, self._goes_on = reconcile, settle, goes_on
+        self._hearing = Hearing(tuning.run_lease_s, max(tuning.run_lease_s / 3, 2 * tuning.sweep_every_s))
         self._keeper: Keeper | None = None
         self._condition = threading.Condition()
         self._woken = False
@@ -53,6 +58,7 @@ class Loop:
         self._ticked_s = elapsed_s()
         self._swept_s = 0.0
         self._term_seen = 0
+        self._put_off_told: set[str] = set()
         self._some_wait = False  # for a free thread or process, at the last look
         self._expected_s: float | None = None  # when, by our elapsed seconds, the next fire is due that we know of
         self._first_turn = threading.Event()
@@ -126,6 +132,7 @@ class Loop:
         self._record_expected(tenure)
         peek = self._ledger.peek(self._holder)
         looked_s = elapsed_s()
+        self._hearing.answered(looked_s)
         self._some_wait = peek.waiting
         if peek.cancels and self._keeper is not None:
             self._keeper.look_now()
@@ -170,11 +177,22 @@ class Loop:
         started = 0
         for name, free in self._free().items():
             for claimed in self._ledger.claim(tenure, name, free, self._tuning.run_lease_s) if free > 0 else ():
-                self._executors[name].start(claimed)
-                started += 1
+                if self._goes_on(claimed.run.run_id):
+                    self._put_off(claimed)
+                else:
+                    self._executors[name].start(claimed)
+                    started += 1
         for courier in self._couriers:
             started += self._send(tenure, courier)
         return started
+
+    def _put_off(self, claimed: ClaimedRun) -> None:
+        """It was taken from us while we were out of reach, and has come back to us; but its job has not ended here."""
+        told = {run_id for run_id in self._put_off_told if self._goes_on(run_id)}
+        self._put_off_told = told | {claimed.run.run_id}
+        if claimed.run.run_id not in told:
+            _log.warning("run %s waits: an earlier attempt of it still goes on in this scheduler", claimed.run.run_id)
+        self._ledger.return_unstarted(self._holder, [claimed.run.run_id], again_in_s=self._tuning.poll_s)
 
     def _send(self, tenure: Tenure, courier: Courier) -> int:
         sent = 0
@@ -193,11 +211,14 @@ class Loop:
         """True if it was. A standby settles, too: what was left on its host nobody else can see."""
         if elapsed_s() - self._swept_s < self._tuning.sweep_every_s:
             return False
-        dead = self._settle()
-        # Nobody who died since: of those it is not settled what they had begun.
-        for run_id, state in self._ledger.sweep(tenure, dead.__contains__) if tenure is not None else ():
-            _log.warning("run %s lost its runner; it is %s now", run_id, state)
+        silence_counts = self._hearing.silence_counts(elapsed_s())
+        dead = self._settle(silence_counts)
+        if tenure is not None:
+            # Nobody who died since: of those it is not settled what they had begun.
+            for run_id, state in self._ledger.sweep(tenure, dead.__contains__, silence_counts=silence_counts):
+                _log.warning("run %s lost its runner; it is %s now", run_id, state)
         self._swept_s = elapsed_s()
+        self._hearing.answered(self._swept_s)
         return True
 
     def _until_next(self, peek: Peek, looked_s: float) -> float:

@@ -65,7 +65,7 @@ class Performer:
             running.leave(token)
         self._tell_observers(context)
         if ending is None:  # written with the job's own transaction
-            self._roster.remove(context.run_id)
+            self._roster.remove(context.key)
         elif context.cut_off.is_set() and ending.state is RunState.CANCELLED and not context.cancelled.is_set():
             return  # it ended because our stop does, which names it and gives it back
         else:

@@ -30,6 +30,8 @@ class RunContext:
     begun: threading.Event = field(default_factory=threading.Event)  # not while it waits for a thread
     cancelled: threading.Event = field(default_factory=threading.Event)
     fenced: threading.Event = field(default_factory=threading.Event)  # somebody else owns the run now
+    inherited: threading.Event = field(default_factory=threading.Event)  # somebody else watches this very process now
+    ended: threading.Event = field(default_factory=threading.Event)  # its end is on its way to the ledger
     cut_off: threading.Event = field(default_factory=threading.Event)  # our stop does not wait for it any longer
     started_s: float | None = None  # when the job's code began, by our elapsed seconds
     progress: float | None = None
@@ -43,6 +45,10 @@ class RunContext:
     @property
     def run_id(self) -> str:
         return self.claimed.run.run_id
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.claimed.run.run_id, self.claimed.run.attempt
 
     def sign(self) -> Sign:
         run = self.claimed.run
@@ -147,23 +153,32 @@ class Roster:
         with self._lock:
             self._runs[context.run_id] = context
 
-    def remove(self, run_id: str) -> None:
-        """Its end is on record, or no longer ours to record."""
-        context = self.release(run_id)
+    def remove(self, key: tuple[str, int]) -> None:
+        """The end of this attempt is on record, or no longer ours to record."""
+        context = self.release(key)
         if context is not None and context.settled is not None:
             context.settled()
 
-    def release(self, run_id: str) -> RunContext | None:
-        """It is somebody else's to watch from now on."""
+    def release(self, key: tuple[str, int]) -> RunContext | None:
+        """It is somebody else's to watch from now on. Another attempt of the run that is here by now stays."""
         with self._lock:
-            context = self._runs.pop(run_id, None)
-            self._told.pop(run_id, None)
+            context = self._runs.get(key[0])
+            if context is None or context.key != key:
+                return None
+            del self._runs[key[0]]
+            self._told.pop(key[0], None)
             self._lock.notify_all()
             return context
 
     def get(self, run_id: str) -> RunContext | None:
         with self._lock:
             return self._runs.get(run_id)
+
+    def goes_on(self, run_id: str) -> bool:
+        """Whether an attempt of it has not ended here."""
+        with self._lock:
+            context = self._runs.get(run_id)
+            return context is not None and not context.ended.is_set()
 
     def run_ids(self) -> list[str]:
         with self._lock:
@@ -173,10 +188,10 @@ class Roster:
         with self._lock:
             return list(self._runs.values())
 
-    def not_begun(self) -> list[str]:
+    def not_begun(self) -> list[RunContext]:
         """Claimed, and still waiting for a thread."""
         with self._lock:
-            return [run_id for run_id, context in self._runs.items() if not context.begun.is_set()]
+            return [context for context in self._runs.values() if not context.begun.is_set()]
 
     def begun(self) -> list[tuple[str, int]]:
         """Run and attempt of those that have begun."""

@@ -78,6 +78,7 @@ class Runtime:
             holder=self.holder,
             reconcile=self._reconcile,
             settle=estate.settle,
+            goes_on=self.roster.goes_on,
         )
         self.keeper = Keeper(
             ledger,
@@ -133,9 +134,10 @@ class Runtime:
 
     def _give_back_what_never_began(self) -> bool:
         """Nothing of it was done, so it goes back to the queue whatever its job says of crashes."""
-        run_ids = self.roster.not_begun()
-        if not run_ids:
+        contexts = self.roster.not_begun()
+        if not contexts:
             return True
+        run_ids = [context.run_id for context in contexts]
         told = True
         try:
             self._ledger.return_unstarted(self.holder, run_ids)
@@ -144,8 +146,8 @@ class Runtime:
             _log.exception(
                 "runs %s were not begun, and the ledger could not be told; the next scheduler will see it", run_ids
             )
-        for run_id in run_ids:
-            self.roster.remove(run_id)
+        for context in contexts:
+            self.roster.remove(context.key)
         return told
 
     def _leave_processes_to_the_next(self) -> None:
@@ -167,8 +169,8 @@ class Runtime:
         except Exception:  # noqa: BLE001 - a stop goes on whatever the database says
             _log.exception("runs %s were cut off, and the ledger could not be told; the sweeper will end them", run_ids)
             return False
-        for run_id in run_ids:
-            self.roster.remove(run_id)
+        for context in contexts:
+            self.roster.remove(context.key)
         return True
 
     def _give_up(self, context: RunContext, why: str) -> None:
@@ -178,9 +180,9 @@ class Runtime:
                 _log.warning("run %s: %s; it is %s now", run_id, why, state)
         except LedgerUnavailable as error:
             _log.warning("run %s: %s; its lease will run out: %s", context.run_id, why, error)
-            self.roster.release(context.run_id)
+            self.roster.release(context.key)
         else:
-            self.roster.remove(context.run_id)
+            self.roster.remove(context.key)
             self.wake()
 
     def _reconcile(self) -> None:

@@ -3,11 +3,13 @@
 A database that is away costs time, not results: endings wait here until they are written or the process ends.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 
+from whalefall.scheduler import taken
 from whalefall.scheduler.clocks import name_this_thread
 from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.errors import LedgerUnavailable
@@ -37,6 +39,9 @@ class Scribe:
         self._thread.start()
 
     def finish(self, ending: Ending) -> None:
+        context = self._roster.get(ending.run_id)
+        if context is not None and context.key == ending.key:
+            context.ended.set()
         with self._news:
             self._endings.append(ending)
             self._news.notify()
@@ -80,15 +85,12 @@ class Scribe:
         with self._news:
             del self._endings[: len(batch)]
         for ending in batch:
-            if ending.run_id not in ours:
-                _log.warning(
-                    "the result of run %s (attempt %d) was dropped: the run belongs to another runner by now, "
-                    "because this one was silent for longer than its lease",
-                    ending.run_id,
-                    ending.attempt,
-                )
-            self._roster.remove(ending.run_id)
+            self._roster.remove(ending.key)
         self._finished()
+        for ending in batch:
+            if ending.run_id not in ours:
+                with contextlib.suppress(LedgerUnavailable):  # it is in the log
+                    taken.drop(self._ledger, self._holder, ending)
 
     def _write_apart(self, batch: list[Ending]) -> bool:
         """One ending that the database refuses must not keep the others from being recorded; False when it is away."""
@@ -100,7 +102,7 @@ class Scribe:
                 return False
             with self._news:
                 self._endings.remove(ending)
-            self._roster.remove(ending.run_id)
+            self._roster.remove(ending.key)
         self._finished()
         return True
 

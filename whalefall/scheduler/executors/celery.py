@@ -19,6 +19,7 @@ import celery
 from celery.exceptions import SoftTimeLimitExceeded
 
 from whalefall.errors import ConfigError
+from whalefall.scheduler import taken
 from whalefall.scheduler.checkpoints import NoCheckpoints
 from whalefall.scheduler.executors.child import app_named
 from whalefall.scheduler.ledger.records import Ending, WaitingRun
@@ -98,6 +99,9 @@ class Worker:
         threading.Thread(target=self._keep_alive, name="wf-keeper", daemon=True).start()
 
     def run(self, run_id: str) -> None:
+        if self._roster.goes_on(run_id):
+            _log.warning("run %s waits: an earlier attempt of it still goes on in this worker", run_id)
+            return
         claimed = self._ledger.claim_one(run_id, self.holder, self._state.tuning.run_lease_s)
         if claimed is None:
             _log.info("run %s is not to be had: somebody has it, or had it", run_id)
@@ -114,11 +118,9 @@ class Worker:
         """For the performer: written at once, for nobody else would write it."""
         try:
             if not self._ledger.finish(self.holder, [ending]):
-                _log.warning(
-                    "the result of run %s was dropped: the run belongs to another runner by now", ending.run_id
-                )
+                taken.drop(self._ledger, self.holder, ending)
         finally:
-            self._roster.remove(ending.run_id)
+            self._roster.remove(ending.key)
 
     def close(self) -> None:
         """For a process that goes on after its worker."""
@@ -141,7 +143,7 @@ class Worker:
         for run_id in run_ids:
             context = self._roster.get(run_id)
             if context is not None and run_id not in kept:
-                context.fenced.set()
+                taken.let_go(self._ledger, self.holder, context)
             elif context is not None and kept[run_id]:
                 context.cancelled.set()
         news = self._roster.news()

@@ -125,13 +125,17 @@ class ProcessExecutor:
 
     def _watch(self, context: RunContext, place: Place, process: "subprocess.Popen[bytes] | None" = None) -> None:
         condition = _Watch(context, place, self._leaving).until_it_ends()
+        if context.inherited.is_set():
+            self._roster.release(context.key)
         if process is not None:
             process.wait()
+        if context.inherited.is_set():
+            return
         if self._leaving.is_set() and (condition is None or condition.status is None):
-            self._roster.release(context.run_id)
+            self._roster.release(context.key)
         elif context.fenced.is_set():
             if not context.cut_off.is_set():  # else the stop names it, and gives it back
-                self._roster.remove(context.run_id)  # how it ended is no longer ours to say
+                self._roster.remove(context.key)  # how it ended is no longer ours to say
         else:
             self._conclude(context, condition)
 
@@ -156,7 +160,7 @@ class _Watch:
             condition = self._look()
             if not alive or (condition is not None and condition.status is not None):
                 return condition
-            if self._leaving.wait(_LOOK_S):
+            if self._leaving.wait(_LOOK_S) or self._context.inherited.is_set():
                 return condition
             self._press()
 

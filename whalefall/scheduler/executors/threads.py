@@ -98,7 +98,7 @@ class ThreadExecutor:
             if not closed:
                 context.begun.set()
         if context.fenced.is_set():
-            self._roster.remove(context.run_id)  # it waited here longer than its lease: somebody else has it
+            self._roster.remove(context.key)  # it waited here longer than its lease: somebody else has it
         elif not closed:
             run = context.claimed.run
             self._note_begun((run.run_id, run.attempt))

@@ -229,9 +229,11 @@ class Ledger:
         with self.writing() as connection:
             return runs.claim_one(connection, run_id, holder, lease_s)
 
-    def sweep(self, tenure: Tenure, is_dead: Callable[[str], bool] = _unknown) -> list[tuple[str, RunState]]:
+    def sweep(
+        self, tenure: Tenure, is_dead: Callable[[str], bool] = _unknown, *, silence_counts: bool = True
+    ) -> list[tuple[str, RunState]]:
         with self.writing() as connection:
-            return runs.sweep(connection, tenure, is_dead)
+            return runs.sweep(connection, tenure, is_dead, silence_counts=silence_counts)
 
     def refuse_foreign(self, code: Code) -> None:
         """Raises ForeignLedger before this application has changed anything."""
@@ -272,9 +274,13 @@ class Ledger:
         if not runs.finish(connection, holder, [ending]):
             raise JobConflict(f"Run {ending.run_id!r} belongs to another runner by now; what it wrote does not count.")
 
-    def return_unstarted(self, holder: str, run_ids: Sequence[str]) -> None:
+    def return_unstarted(self, holder: str, run_ids: Sequence[str], *, again_in_s: float | None = None) -> None:
         with self.writing() as connection:
-            runs.return_unstarted(connection, holder, run_ids)
+            runs.return_unstarted(connection, holder, run_ids, again_in_s)
+
+    def note_late(self, holder: str, run_id: str, attempt: int, sentence: str) -> None:
+        with self.writing() as connection:
+            runs.note_late(connection, holder, run_id, attempt, sentence)
 
     def hand_back(self, holder: str, run_ids: Sequence[str], why: str) -> list[tuple[str, RunState]]:
         with self.writing() as connection:

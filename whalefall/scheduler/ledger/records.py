@@ -227,6 +227,10 @@ class Ending:
     started_s: float | None = None  # when the job's code began, by `clocks.elapsed_s` of the host that records it
     ended_s: float | None = None  # when it ended, where that was long before it could be recorded
 
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.run_id, self.attempt
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

@@ -286,14 +286,50 @@ def inherit(connection: Connection, claim: Claim, heir: str, lease_s: float) -> 
     )
 
 
-def return_unstarted(connection: Connection, holder: str, run_ids: Sequence[str]) -> None:
-    """Claimed, and never begun: back to the queue, as if nobody had touched it."""
+def return_unstarted(
+    connection: Connection, holder: str, run_ids: Sequence[str], again_in_s: float | None = None
+) -> None:
+    """Claimed, and never begun: back to the queue, as if nobody had touched it; not to be had for `again_in_s`."""
+    later = {} if again_in_s is None else {"not_before": clock_after(again_in_s)}
     for part in chunks(run_ids):
         connection.execute(
             update(run)
             .where(run.c.run_id.in_(part), run.c.claimed_by == holder, run.c.state == RunState.RUNNING)
-            .values(state=RunState.QUEUED, attempt=run.c.attempt - 1, claimed_by="", lease_until=None, started_at=None)
+            .values(
+                state=RunState.QUEUED,
+                attempt=run.c.attempt - 1,
+                claimed_by="",
+                lease_until=None,
+                started_at=None,
+                **later,
+            )
         )
+
+
+def note_late(connection: Connection, holder: str, run_id: str, number: int, sentence: str) -> None:
+    """What a runner says of an attempt that was given up as lost: kept beside it. It changes no state."""
+    told = connection.execute(
+        update(run)
+        .where(
+            run.c.run_id == run_id,
+            run.c.attempt == number,
+            run.c.claimed_by == holder,
+            run.c.state == RunState.LOST,
+        )
+        .values(reason=run.c.reason + literal(f"; {sentence}"))
+    )
+    if told.rowcount:
+        return
+    connection.execute(
+        update(attempt)
+        .where(
+            attempt.c.run_id == run_id,
+            attempt.c.attempt == number,
+            attempt.c.claimed_by == holder,
+            attempt.c.state == RunState.LOST,
+        )
+        .values(error=attempt.c.error + literal(f"{sentence}\n"))
+    )
 
 
 def hand_back(connection: Connection, holder: str, run_ids: Sequence[str], why: str) -> list[tuple[str, RunState]]:
@@ -324,18 +360,24 @@ def tell_what_was_cut_off(connection: Connection, actor: str) -> dict[str, str]:
     return found
 
 
-def sweep(connection: Connection, tenure: Tenure, is_dead: Callable[[str], bool]) -> list[tuple[str, RunState]]:
+def sweep(
+    connection: Connection, tenure: Tenure, is_dead: Callable[[str], bool], *, silence_counts: bool = True
+) -> list[tuple[str, RunState]]:
     """Ends or re-queues the runs whose runner has gone silent, or is known to be dead. Raises Deposed.
 
-    A process may outlive its scheduler and be inherited by the next one: there only silence counts.
+    A process may outlive its scheduler and be inherited by the next one: there only silence counts; and to whoever
+    could not hear for a while, nobody's does.
     """
     leases.prove(connection, tenure)
     runners = connection.execute(select(run.c.claimed_by).distinct().where(run.c.state == RunState.RUNNING)).scalars()
     dead = [runner for runner in runners if is_dead(runner)]
+    orphaned = (run.c.claimed_by.in_(dead), run.c.executor != "process")
     if dead:
-        orphaned = (run.c.state == RunState.RUNNING, run.c.claimed_by.in_(dead), run.c.executor != "process")
-        connection.execute(update(run).where(*orphaned).values(lease_until=clock_after(-1)))
-    query = _with_job(gone_too=True).where(run.c.state == RunState.RUNNING, run.c.lease_until < clock()).limit(500)
+        connection.execute(
+            update(run).where(run.c.state == RunState.RUNNING, *orphaned).values(lease_until=clock_after(-1))
+        )
+    lost = (run.c.state == RunState.RUNNING, run.c.lease_until < clock(), *(() if silence_counts else orphaned))
+    query = _with_job(gone_too=True).where(*lost).limit(500)
     swept = []
     for row in connection.execute(locked_run(query)).mappings().all():
         why = f"its runner {row['claimed_by']} stopped reporting"
