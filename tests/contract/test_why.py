@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from tests.support.ledgers import age, bring_in, declared, end_run_leases, lead, rewind
+from tests.support.ledgers import age, bring_in, declared, end_lease, end_run_leases, lead, rewind
 from whalefall.scheduler import SchedulerState, commands
 from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.errors import JobNotFound
@@ -218,6 +218,7 @@ class TestWithoutATime:
     def test_the_newest_run_and_what_comes_next(self, state: SchedulerState) -> None:
         aged(state)
         fire(state)
+        rewind(state.ledger, "tidy", -60 * MINUTE)  # whatever the clock does meanwhile
         newest = state.admin.list_runs(job_id="tidy", limit=1).runs[0]
         coming = state.ledger.job("tidy").next_fire_at
         assert coming is not None
@@ -252,6 +253,16 @@ class TestWithoutATime:
         assert lately(state)[-1].startswith("The job was deleted 20")
         with pytest.raises(JobNotFound):
             commands.jobs_why(state, "nothing")
+
+
+def test_a_run_waits_because_nobody_leads(state: SchedulerState) -> None:
+    bring_in(state.ledger, declared("tidy", "cron", month=1, day=1))
+    lead(state.ledger)
+    end_lease(state.ledger)
+    commands.jobs_run(state, "tidy")
+    waiting, nobody, _ = lately(state)
+    assert waiting.endswith(": queued: waiting for a free runner.")
+    assert nobody.startswith("No scheduler leads since 20")
 
 
 def test_a_run_by_hand_is_found_by_its_time_too(state: SchedulerState) -> None:

@@ -10,6 +10,7 @@ from whalefall.app import commands
 from whalefall.cli import requests
 from whalefall.errors import UsageError
 from whalefall.planner.directories import make_data_dir
+from whalefall.planner.options import nearest
 from whalefall.planner.world import look
 from whalefall.settings import Settings
 
@@ -30,13 +31,30 @@ def _list(settings: Settings, _: argparse.Namespace) -> None:
 
 
 def _add(settings: Settings, arguments: argparse.Namespace) -> None:
-    user = commands.add_user(settings, arguments.name, _password(), arguments.role)
-    print(f"{user.name} may {user.role}")
+    name = _canonical(arguments.name)
+    if name in _names(settings):
+        raise UsageError(f"There is already a user '{name}'. A new password: whalefall users passwd {name}")
+    user = commands.add_user(settings, name, _password(), arguments.role)
+    print(f"{user.name} may log in, with the role {user.role}")
 
 
 def _passwd(settings: Settings, arguments: argparse.Namespace) -> None:
-    user = commands.set_password(settings, arguments.name, _password())
+    name, known = _canonical(arguments.name), _names(settings)
+    if name not in known:
+        raise UsageError(
+            f"There is no user '{name}'. {nearest(name, known) if known else 'Add one: whalefall users add'}"
+        )
+    user = commands.set_password(settings, name, _password())
     print(f"{user.name} has a new password, and every session of theirs has ended")
+
+
+def _names(settings: Settings) -> list[str]:
+    """Looked at before anybody types a password twice for nothing; the database has the last word."""
+    return [user.name for user in commands.list_users(settings)]
+
+
+def _canonical(name: str) -> str:
+    return name.strip().lower()
 
 
 def _setup_link(settings: Settings, _: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.core.triggers import TriggerError
 from whalefall.scheduler.core.words import in_words
 from whalefall.scheduler.errors import JobNotFound
@@ -74,6 +75,8 @@ def _told(ledger: Ledger, row: RunRecord) -> Iterator[str]:
             yield f"Because: {row.reason}."
         if row.error:
             yield f"Error: {row.error.strip().splitlines()[-1]}"
+    if row.state == RunState.QUEUED:
+        yield from _leadership(ledger, row.created_at, ledger.now())
     for attempt in ledger.attempts(row.run_id):
         yield f"Attempt {attempt['attempt']} by {attempt['claimed_by']}: {attempt['state']}."
     if row.fired_by:

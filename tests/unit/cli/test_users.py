@@ -28,8 +28,8 @@ def users(tmp_path: Path) -> Users:
 
 def test_users_are_added_listed_and_get_a_new_password(users: Users, tmp_path: Path) -> None:
     assert "no user yet" in users("list").stdout
-    assert users("add", "ahab", "--role", "admin", typed=PASSWORD).stdout == "ahab may admin\n"
-    assert users("add", "ishmael", typed=PASSWORD).stdout == "ishmael may view\n"
+    assert users("add", "ahab", "--role", "admin", typed=PASSWORD).stdout == "ahab may log in, with the role admin\n"
+    assert users("add", "ishmael", typed=PASSWORD).stdout == "ishmael may log in, with the role view\n"
     assert users("passwd", "ishmael", typed="another long one\n").returncode == 0
     lines = users("list").stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [["ahab", "admin"], ["ishmael", "view"]]
@@ -42,6 +42,16 @@ def test_the_link_for_the_first_administrator_is_printed_until_there_is_one(user
     assert users("setup-link").stdout != link
     users("add", "ahab", "--role", "admin", typed=PASSWORD)
     assert users("setup-link").returncode == 2
+
+
+def test_a_name_is_judged_before_anybody_types_a_password(users: Users) -> None:
+    assert users("passwd", "ahab").stderr == "whalefall: There is no user 'ahab'. Add one: whalefall users add\n"
+    users("add", "Ahab", typed=PASSWORD)
+    assert users("passwd", "ahba").stderr == "whalefall: There is no user 'ahba'. Did you mean 'ahab'?\n"
+    assert users("add", "ahab").stderr == (
+        "whalefall: There is already a user 'ahab'. A new password: whalefall users passwd ahab\n"
+    )
+    assert users("passwd", "AHAB", typed=PASSWORD).returncode == 0
 
 
 @pytest.mark.parametrize(
