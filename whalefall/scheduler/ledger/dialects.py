@@ -103,6 +103,27 @@ def _clock_after_sqlite(element: clock_after, compiler: SQLCompiler, **options: 
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', ({compiler.process(element.clauses, **options)}) || ' seconds')"
 
 
+class in_index_order(FunctionElement[str]):  # noqa: N801 - reads as the SQL function that it is
+    """Selected, it holds for the rest of the transaction: ORDER BY with LIMIT walks an index instead of sorting all.
+
+    PostgreSQL plans by what its last ANALYZE has seen. When ten thousand runs wait where usually none does, or ten
+    thousand jobs are due, it would look at all of them, each time, to take the first few.
+    """
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(in_index_order, "postgresql")
+def _in_index_order_postgresql(element: in_index_order, compiler: SQLCompiler, **options: Any) -> str:
+    return "set_config('enable_sort', 'off', true)"
+
+
+@compiles(in_index_order, "sqlite")
+def _in_index_order_sqlite(element: in_index_order, compiler: SQLCompiler, **options: Any) -> str:
+    return "'off'"
+
+
 class _strings(FunctionElement[str]):  # noqa: N801 - a function of SQL
     """The rows of a JSON list."""
 
@@ -169,16 +190,6 @@ def insert(connection: Connection, table: Table) -> Any:
 def locked(query: Select[Any]) -> Select[Any]:
     """Holds the rows until the transaction ends. SQLite leaves it out: a writer there holds everything."""
     return query.with_for_update()
-
-
-def in_index_order(connection: Connection) -> None:
-    """For the rest of the transaction: a query with ORDER BY and LIMIT walks an index instead of sorting all it finds.
-
-    PostgreSQL plans by what its last ANALYZE has seen. When ten thousand runs wait where usually none does, it would
-    look at all of them, each time, to take the first few.
-    """
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SET LOCAL enable_sort = off")
 
 
 def chunks(items: Sequence[Any], size: int = 500) -> list[Sequence[Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, or_, select, update
 
 from whalefall.scheduler.errors import Deposed
-from whalefall.scheduler.ledger.dialects import clock, clock_after, insert
+from whalefall.scheduler.ledger.dialects import clock, clock_after, in_index_order, insert
 from whalefall.scheduler.ledger.records import LeaseRecord, Tenure
 from whalefall.scheduler.ledger.schema import lease
 
@@ -14,7 +14,7 @@ NAME = "default"
 TTLS_BELIEVED = 3  # replicas may be configured a little differently
 # Made once: to make a statement takes longer than to have it answered, and this one is part of every fire.
 _PROOF = (
-    select(lease.c.term, clock().label("now"))
+    select(clock().label("now"), in_index_order())  # for what is asked next, without a statement of its own
     .where(
         lease.c.name == NAME,
         lease.c.holder == bindparam("holder"),

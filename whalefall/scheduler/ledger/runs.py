@@ -24,7 +24,6 @@ from whalefall.scheduler.ledger.dialects import (
     chunks,
     clock,
     clock_after,
-    in_index_order,
     pairs,
 )
 from whalefall.scheduler.ledger.records import (
@@ -420,7 +419,6 @@ def locked_run(query: Any) -> Any:
 
 
 def _startable(connection: Connection, query: Any, executor: str, limit: int) -> list[Any]:
-    in_index_order(connection)
     chosen: list[Any] = []
     taken: Counter[str] = Counter()
     for row in connection.execute(query, {"executor": executor, "most": limit}):
