@@ -23,48 +23,62 @@ def plan_from_json(text: str) -> Plan:
         document = json.loads(text)
     except json.JSONDecodeError as error:
         raise PlanError(f"the Plan is not JSON: {error}") from None
-    plan: Plan = _decode(Plan, document, "plan")
+    try:
+        plan: Plan = _decode(Plan, document)
+    except _WrongError as error:
+        raise PlanError(f"plan{error.where} {error}") from None
     return plan
 
 
-def _decode(kind: Any, value: Any, path: str) -> Any:
-    origin = typing.get_origin(kind)
-    if records.is_record(kind):
-        return _decode_record(kind, value, path)
+class _WrongError(Exception):
+    """`where` is the path, told from the inside out: nobody needs it as long as all is well."""
+
+    def __init__(self, sentence: str, where: str = "") -> None:
+        super().__init__(sentence)
+        self.where = where
+
+
+def _decode(kind: Any, value: Any) -> Any:
+    origin, inside = _shape(kind)
+    if origin is records:
+        return _decode_record(kind, value)
     if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        inner = next(option for option in typing.get_args(kind) if option is not types.NoneType)
-        return _decode(inner, value, path)
+        return None if value is None else _decode(inside[0], value)
     if origin is typing.Literal:
-        if value not in typing.get_args(kind):
-            raise PlanError(f"{path} is {value!r}; it must be one of {', '.join(map(repr, typing.get_args(kind)))}")
+        _expect(value in inside, f"one of {', '.join(map(repr, inside))}", value)
         return value
     if origin is tuple:
-        _expect(isinstance(value, list), path, "a list", value)
-        return tuple(_decode(typing.get_args(kind)[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+        _expect(isinstance(value, list), "a list", value)
+        return tuple(_decode_item(inside[0], item, f"[{number}]") for number, item in enumerate(value))
     if origin is Mapping:
-        _expect(isinstance(value, dict), path, "an object", value)
-        inner = typing.get_args(kind)[1]
-        return {key: _decode(inner, item, f"{path}.{key}") for key, item in value.items()}
-    if kind is float:
-        _expect(isinstance(value, int | float) and not isinstance(value, bool), path, "a number", value)
-        return float(value)
-    _expect(type(value) is kind, path, f"of type {kind.__name__}", value)
-    return value
+        _expect(isinstance(value, dict), "an object", value)
+        return {k: v if type(v) is inside[1] else _decode_item(inside[1], v, f".{k}") for k, v in value.items()}
+    if type(value) is kind:
+        return value
+    _expect(kind is float and type(value) is int, "a number" if kind is float else f"of type {kind.__name__}", value)
+    return float(value)
 
 
-def _decode_record(kind: Any, value: Any, path: str) -> Any:
-    _expect(isinstance(value, dict), path, "an object", value)
+def _decode_item(kind: Any, value: Any, step: str) -> Any:
+    try:
+        return _decode(kind, value)
+    except _WrongError as error:
+        error.where = step + error.where
+        raise
+
+
+def _decode_record(kind: Any, value: Any) -> Any:
+    _expect(isinstance(value, dict), "an object", value)
     hints = _hints(kind)
     fields = records.fields(kind)
     for key in value:
         if key not in fields:
-            raise PlanError(f"{path}.{key} is unknown; {kind.__name__} has {', '.join(fields)}")
+            raise _WrongError(f"is unknown; {kind.__name__} has {', '.join(fields)}", f".{key}")
     for name, default in fields.items():
         if name not in value and records.is_required(default):
-            raise PlanError(f"{path}.{name} is missing")
-    return kind(**{key: _decode(hints[key], item, f"{path}.{key}") for key, item in value.items()})
+            raise _WrongError("is missing", f".{name}")
+    # A word needs no more than this look; there are forty of them in an instance.
+    return kind(**{k: v if type(v) is hints[k] else _decode_item(hints[k], v, f".{k}") for k, v in value.items()})
 
 
 @functools.cache
@@ -72,6 +86,15 @@ def _hints(kind: Any) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _expect(good: bool, path: str, wanted: str, value: Any) -> None:
+@functools.cache
+def _shape(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """(what it is, what is in it). None stands in no union here: it is all that a union is for."""
+    if records.is_record(kind):
+        return records, ()
+    inside = typing.get_args(kind)
+    return typing.get_origin(kind), tuple(each for each in inside if each is not types.NoneType)
+
+
+def _expect(good: bool, wanted: str, value: Any) -> None:
     if not good:
-        raise PlanError(f"{path} must be {wanted}, not {value!r}")
+        raise _WrongError(f"must be {wanted}, not {value!r}")

@@ -63,24 +63,34 @@ def replace(record: _Record, **changes: Any) -> _Record:
 def _furnish(cls: Any) -> None:
     """Fields are the annotated names of the class's own body, in its order."""
     cls._fields = {name: cls.__dict__.get(name, _NOTHING) for name in cls.__annotations__}
-    for name, default in cls._fields.items():
-        if default is not _NOTHING:
-            delattr(cls, name)
+    cls._required = frozenset(name for name, default in cls._fields.items() if default is _NOTHING)
+    cls._fresh = tuple(name for name, default in cls._fields.items() if type(default) is _Fresh)
+    for name in cls._fields.keys() - cls._required:
+        delattr(cls, name)
     cls.__init__, cls.__repr__ = _init, _repr
 
 
 def _init(self: Any, *values: Any, **named: Any) -> None:
     known = self._fields
-    given = dict(zip(known, values))  # noqa: B905 - fewer values than fields are the rule
-    if len(values) > len(known) or not named.keys() <= known.keys() - given.keys():
-        raise TypeError(f"{type(self).__name__}({', '.join(known)}) got {values!r}, {named!r}")
-    given |= named
-    for name, default in known.items():
-        if name not in given:
-            if default is _NOTHING:
-                raise TypeError(f"{type(self).__name__} needs '{name}'")
-            given[name] = default.factory() if type(default) is _Fresh else default
-    self.__dict__.update(given)
+    if values:
+        given = dict(zip(known, values))  # noqa: B905 - fewer values than fields are the rule
+        if len(values) > len(known) or given.keys() & named.keys():
+            raise _wrong(self, values, named)
+        named = {**given, **named}
+    state = {**known, **named}
+    if len(state) > len(known):
+        raise _wrong(self, values, named)
+    if not self._required <= named.keys():
+        missing = next(name for name in known if name in self._required and name not in named)
+        raise TypeError(f"{type(self).__name__} needs '{missing}'")
+    for name in self._fresh:
+        if name not in named:
+            state[name] = known[name].factory()
+    self.__dict__.update(state)
+
+
+def _wrong(self: Any, values: object, named: object) -> TypeError:
+    return TypeError(f"{type(self).__name__}({', '.join(self._fields)}) got {values!r}, {named!r}")
 
 
 def _equals(self: Any, other: object) -> Any:
