@@ -10,12 +10,14 @@ import pytest
 from tests.support.ledgers import age, bring_in, declared, end_lease, end_run_leases, lead, rewind
 from whalefall.errors import UsageError
 from whalefall.scheduler import SchedulerState, commands
+from whalefall.scheduler.admin import JobAdmin
 from whalefall.scheduler.core.runs import RunState
-from whalefall.scheduler.errors import InvalidArguments
+from whalefall.scheduler.errors import InvalidArguments, LedgerUnavailable
 from whalefall.scheduler.ledger.history import Wanted
 from whalefall.scheduler.ledger.records import Ending
 from whalefall.scheduler.ledger.schema import lease as lease_table
 from whalefall.scheduler.ledger.schema import run as run_table
+from whalefall.scheduler.views import RunView
 from whalefall.scheduler.watchman import look, usual_duration
 from whalefall.settings import Settings
 
@@ -85,6 +87,33 @@ class TestJobs:
         for args, sentence in (("{", "are no JSON"), ("[1]", "are no object")):
             with pytest.raises(UsageError, match=sentence):
                 commands.jobs_run(state, "tidy", args=args)
+
+    @pytest.mark.parametrize(("patience_s", "ends"), [(60, True), (0, False)])
+    def test_waiting_for_a_run_outlives_a_ledger_that_is_away_for_a_moment(
+        self, state: SchedulerState, monkeypatch: pytest.MonkeyPatch, patience_s: int, ends: bool
+    ) -> None:
+        bring_in(state.ledger, declared("tidy"))
+        admin, looks = state.admin, iter(["there", "away", "away", "ended"])
+
+        class Shaky(JobAdmin):
+            def get_run(self, run_id: str) -> RunView:
+                match next(looks):
+                    case "away":
+                        raise LedgerUnavailable("The ledger's database does not answer.")
+                    case "ended":
+                        run_all(state)
+                return admin.get_run(run_id)
+
+        monkeypatch.setattr(commands, "_WITHOUT_LEDGER_S", patience_s)
+        monkeypatch.setattr(state, "admin", Shaky(state))
+        told: list[str] = []
+        if ends:
+            answer = commands.jobs_run(state, "tidy", wait=told.append)
+            assert (answer.exit_code, " of tidy succeeded" in answer.text) == (0, True)
+        else:
+            with pytest.raises(LedgerUnavailable):
+                commands.jobs_run(state, "tidy", wait=told.append)
+        assert " of tidy is waiting for a scheduler, and none runs" in told[0]
 
     def test_pause_until_and_resume(self, state: SchedulerState) -> None:
         bring_in(state.ledger, declared("tidy"))
