@@ -104,7 +104,9 @@ def _import(built: Built, spec: str, instance: str) -> dict[str, Any]:
     """What planner/imported.py tells. The application may do anything: it has a limit, and directories of its own."""
     environ = plain(built.environments.get(instance, built.world.environment))
     within_s = next((each.start_timeout_s for each in built.plan.instances if each.name == instance), START_TIMEOUT_S)
-    with tempfile.TemporaryDirectory(prefix="whalefall-check-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="whalefall-check-") as place:
+        answer, scratch = Path(place) / "answer", str(Path(place) / "scratch")
+        Path(scratch).mkdir()
         own = {"ENABLE_SCHEDULER": "false", "DATA_DIR": scratch, "RUN_DIR": scratch, "PYTHONDONTWRITEBYTECODE": "1"}
         if environ.get("LOG_DIR", "").strip():
             own["LOG_DIR"] = scratch
@@ -112,26 +114,26 @@ def _import(built: Built, spec: str, instance: str) -> dict[str, Any]:
             own["SECRET_KEY"] = secrets.token_hex(32)  # the first start would generate one
         try:
             done = subprocess.run(
-                [*python.module("whalefall.planner.imported"), spec],
+                [*python.module("whalefall.planner.imported"), spec, str(answer)],
                 cwd=built.world.request.home,
                 env=environ | own,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
+                stdout=subprocess.DEVNULL,  # no pipe: what it leaves running would keep that open
+                stderr=subprocess.DEVNULL,
                 timeout=within_s,
                 check=False,
             )
-        except subprocess.TimeoutExpired as error:
+        except subprocess.TimeoutExpired:
             late = f"it takes longer than {within_s:g} s (start_timeout), and `serve` would not wait either"
-            return _answer(error.stdout or b"", late)
-    return _answer(done.stdout, f"that ends its process {_by(done.returncode)}")
+            return _answer(answer, late)
+        return _answer(answer, f"that ends its process {_by(done.returncode)}")
 
 
-def _answer(said: str | bytes, otherwise: str) -> dict[str, Any]:
+def _answer(file: Path, otherwise: str) -> dict[str, Any]:
     """Where it has left without an answer, `otherwise` is what happened."""
     try:
-        found: dict[str, Any] = json.loads(said)
-    except ValueError:
+        found: dict[str, Any] = json.loads(file.read_bytes())
+    except (OSError, ValueError):
         problem = {"kinds": [], "text": otherwise, "missing": "", "variable": "", "file": "", "line": 0}
         return {"started": [], "problem": problem}
     return found

@@ -1,7 +1,8 @@
 """In a child of `whalefall check`: imports the application and tells which schedulers of its own it wanted to start.
 
-`python -m whalefall.planner.imported MODULE:CALLABLE` prints one JSON object. Nothing is started: APScheduler's `start`
-is replaced by one that takes notes, and our own scheduler, which does not use it, is told not to run.
+`python -m whalefall.planner.imported MODULE:CALLABLE FILE` writes one JSON object to FILE. Nothing is started:
+APScheduler's `start` is replaced by one that takes notes, and our own scheduler, which does not use it, is told not to
+run.
 """
 
 import json
@@ -23,9 +24,8 @@ _MESSAGE_SHOWN = 300  # characters; a database's has a paragraph
 _END_WITHIN_S = 2.0
 
 
-def main(spec: str) -> None:
-    """Prints {"started": [{"what", "file", "line"}], "problem": {…} or null}; what the import prints goes to stderr."""
-    answer, sys.stdout = sys.stdout, sys.stderr
+def main(spec: str, answer: Path) -> None:
+    """Writes {"started": [{"what", "file", "line"}], "problem": {…} or null}."""
     started: list[dict[str, Any]] = []
 
     def note(scheduler: BaseScheduler, *_: Any, **__: Any) -> None:
@@ -39,8 +39,7 @@ def main(spec: str) -> None:
         import_app(spec)
     except BaseException as error:  # noqa: BLE001 - the border: whatever a module does
         problem = _told(error, spec.partition(":")[0].partition(".")[0])
-    json.dump({"started": started, "problem": problem}, answer)
-    answer.flush()
+    answer.write_text(json.dumps({"started": started, "problem": problem}), encoding="utf-8")
     # A thread that the application started on import would keep this process for ever.
     threading.Thread(target=_end_anyway, daemon=True).start()
 
@@ -129,4 +128,4 @@ def _end_anyway() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path.cwd()))
-    main(sys.argv[1])
+    main(sys.argv[1], Path(sys.argv[2]))
