@@ -64,6 +64,9 @@ def bash(project: Path, words: str) -> list[str]:
         ("whalefall logs --follow s", ["scheduler"]),
         ("whalefall serve -f Pro", ["Procfile"]),
         ("whalefall plan --for", ["--formation"]),
+        ("whalefall jobs hi", ["history"]),
+        ("whalefall jobs run --wa", ["--wait"]),
+        ("whalefall jobs list --procfile Pro", ["Procfile"]),
     ],
 )
 def test_bash(project: Path, words: str, offered: list[str]) -> None:
