@@ -25,6 +25,7 @@ from whalefall.scheduler.tuning import Tuning
 
 _log = logging.getLogger("whalefall.scheduler")
 _BACKOFF_FIRST_S = 0.2
+_NOTHING_S = 0.25  # to find that among ten thousand waiting runs is none for an executor takes longer than to find some
 _SHORTEST_S = 0.001  # of sleep: SQLite's clock has milliseconds
 _BATCHES_MAX = 40  # of fires in one turn: 20,000 jobs; then it starts some, and goes on
 
@@ -61,6 +62,7 @@ class Loop:
         self._put_off_told: set[str] = set()
         self._some_wait = False  # for a free thread or process, at the last look
         self._expected_s: float | None = None  # when, by our elapsed seconds, the next fire is due that we know of
+        self._nothing_s = dict.fromkeys(executors, 0.0)  # when each was asked last, if nothing waited for it then
         self._first_turn = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wf-scheduler", daemon=True)
 
@@ -174,16 +176,27 @@ class Loop:
         return {name: min(executor.free(), self._tuning.batch) for name, executor in self._executors.items()}
 
     def _start_waiting(self, tenure: Tenure) -> int:
+        """Those for whom nothing waited lately come last, and are not asked again at each turn of a crowd's."""
         started = 0
-        for name, free in self._free().items():
-            for claimed in self._ledger.claim(tenure, name, free, self._tuning.run_lease_s) if free > 0 else ():
-                if self._goes_on(claimed.run.run_id):
-                    self._put_off(claimed)
-                else:
-                    self._executors[name].start(claimed)
-                    started += 1
+        for name, free in sorted(self._free().items(), key=lambda item: self._nothing_s[item[0]]):
+            if started and elapsed_s() - self._nothing_s[name] < _NOTHING_S:
+                continue
+            if free > 0:
+                started += self._claim(tenure, name, free)
         for courier in self._couriers:
             started += self._send(tenure, courier)
+        return started
+
+    def _claim(self, tenure: Tenure, name: str, free: int) -> int:
+        claimed = self._ledger.claim(tenure, name, free, self._tuning.run_lease_s)
+        self._nothing_s[name] = 0.0 if claimed else elapsed_s()
+        started = 0
+        for one in claimed:
+            if self._goes_on(one.run.run_id):
+                self._put_off(one)
+            else:
+                self._executors[name].start(one)
+                started += 1
         return started
 
     def _put_off(self, claimed: ClaimedRun) -> None:

@@ -21,18 +21,33 @@ class RunCancelled(Exception):  # noqa: N818 - it is no error: somebody wished i
     """Raised by `current_run.raise_if_cancelled()`; ends the run as cancelled."""
 
 
+class Flag:
+    """An Event that nobody waits for. Each run has six, and one of threading's is made of five objects."""
+
+    __slots__ = ("_set",)
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        self._set = True
+
+    def is_set(self) -> bool:
+        return self._set
+
+
 @dataclass(slots=True)
 class RunContext:
     """One run while it is ours. Owned by its executor; the keeper and the scribe read it."""
 
     claimed: ClaimedRun
     output: Output = field(default_factory=Output)
-    begun: threading.Event = field(default_factory=threading.Event)  # not while it waits for a thread
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    fenced: threading.Event = field(default_factory=threading.Event)  # somebody else owns the run now
-    inherited: threading.Event = field(default_factory=threading.Event)  # somebody else watches this very process now
-    ended: threading.Event = field(default_factory=threading.Event)  # its end is on its way to the ledger
-    cut_off: threading.Event = field(default_factory=threading.Event)  # our stop does not wait for it any longer
+    begun: Flag = field(default_factory=Flag)  # not while it waits for a thread
+    cancelled: Flag = field(default_factory=Flag)
+    fenced: Flag = field(default_factory=Flag)  # somebody else owns the run now
+    inherited: Flag = field(default_factory=Flag)  # somebody else watches this very process now
+    ended: Flag = field(default_factory=Flag)  # its end is on its way to the ledger
+    cut_off: Flag = field(default_factory=Flag)  # our stop does not wait for it any longer
     started_s: float | None = None  # when the job's code began, by our elapsed seconds
     progress: float | None = None
     progress_text: str = ""

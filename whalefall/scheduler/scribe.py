@@ -19,6 +19,8 @@ from whalefall.scheduler.running import Roster
 from whalefall.scheduler.tuning import Tuning
 
 _BATCH = 500
+_CROWD = 50  # after so many at once there will be more
+_GATHER_S = 0.02
 _log = logging.getLogger("whalefall.scheduler")
 
 
@@ -56,8 +58,11 @@ class Scribe:
     def _run(self) -> None:
         name_this_thread("wf-scribe")
         pause_s = 0.1
+        batch: list[Ending] = []
         while True:
             with self._news:
+                if len(batch) > _CROWD:
+                    self._news.wait_for(lambda: len(self._endings) >= _BATCH or self._stopping, _GATHER_S)
                 self._news.wait_for(lambda: self._endings or self._stopping, self._tuning.sign_every_s)
                 batch = self._endings[:_BATCH]
                 if self._stopping and not batch:

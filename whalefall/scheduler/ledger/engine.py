@@ -49,6 +49,7 @@ def make_engine(database_url: str, *, make_directory: bool = True) -> Engine:
     engine = create_engine(
         url,
         pool_pre_ping=True,
+        pool_use_lifo=True,  # the server's process that was used last has all in its caches
         pool_size=5,
         max_overflow=15,
         connect_args={**KEEPALIVE, "prepare_threshold": None},
