@@ -25,7 +25,7 @@ QUESTIONS: dict[str, tuple[Callable[[Ledger], Any], str]] = {
     "the watchman's look": (lambda ledger: ledger.trouble(30, 100), "wf_run_started"),
     "what waits": (lambda ledger: ledger.page(Wanted(state="queued")), "wf_run_waiting"),
     "what runs": (lambda ledger: ledger.page(Wanted(state="running")), "wf_run_held"),
-    "what is alive": (lambda ledger: ledger.alive_runs(), "wf_run_held"),
+    "what is alive": (lambda ledger: ledger.alive_runs(), "wf_run_alive"),
     "what failed": (lambda ledger: ledger.page(Wanted(state="failed")), "wf_run_rare"),
     "what was lost": (lambda ledger: ledger.page(Wanted(state="lost")), "wf_run_rare"),
     "what was missed": (lambda ledger: ledger.page(Wanted(state="skipped_late")), "wf_run_rare"),

@@ -14,6 +14,7 @@ from whalefall.scheduler.core.fires import (
     Alive,
     Due,
     FirePlan,
+    OnRecord,
     Pause,
     PlannedRun,
     not_before,
@@ -197,6 +198,29 @@ _POLICIES = st.builds(
     max_instances=st.integers(1, 3),
     jitter_s=st.sampled_from([0.0, 30.0]),
 )
+
+
+@given(
+    policies=_POLICIES,
+    count=st.integers(1, 400),
+    singles=st.sets(st.integers(0, 400)),
+    stretches=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 200)), max_size=3),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_cursor_that_was_put_back_leaves_what_is_on_record_alone(
+    policies: Policies, count: int, singles: set[int], stretches: list[tuple[int, int]]
+) -> None:
+    """Wherever rows are already, and however long the stretches they stand for: each other instant gets its row."""
+    spans = tuple((NOON + since * MINUTE, NOON + (since + length) * MINUTE) for since, length in stretches)
+    on_record = OnRecord(frozenset(NOON + minute * MINUTE for minute in singles), spans)
+    due_now = Due("tidy", NOON, EVERY_MINUTE, policies, on_record=on_record)
+    planned = [
+        row.scheduled_at + number * MINUTE
+        for row in plan_fires(due_now, NOON + (count - 1) * MINUTE).rows
+        for number in range(row.span_count)
+    ]
+    instants = [NOON + minute * MINUTE for minute in range(count)]
+    assert planned == [instant for instant in instants if not on_record.has(instant)]
 
 
 @given(

@@ -1,7 +1,8 @@
 """What becomes of the instants that are due: which run, which are skipped and why, and where the cursor goes.
 
-The law of this file: every due instant ends in exactly one planned row. A row is a run or a skip with its reason; many
-old skips in a stretch share one row that names the last instant and their number (`span_end`, `span_count`).
+The law of this file: every due instant ends in exactly one planned row, unless it is on record already. A row is a run
+or a skip with its reason; many old skips in a stretch share one row that names the last instant and their number
+(`span_end`, `span_count`).
 """
 
 from collections.abc import Sequence
@@ -45,6 +46,20 @@ class Alive:
 
 
 @dataclass(frozen=True, slots=True)
+class OnRecord:
+    """What a cursor that was put back meets. The fire key knows only the first instant of a row for a stretch."""
+
+    instants: frozenset[datetime] = frozenset()
+    stretches: tuple[tuple[datetime, datetime], ...] = ()  # from and until, both included
+
+    def has(self, instant: datetime) -> bool:
+        return instant in self.instants or any(first <= instant <= last for first, last in self.stretches)
+
+
+NOTHING = OnRecord()
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """All that decides about a job's due instants."""
 
@@ -55,6 +70,7 @@ class Due:
     pause: Pause | None = None
     broken: str = ""
     alive: Alive = Alive()
+    on_record: OnRecord = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,11 @@ class FirePlan:
     pause_ended: bool = False
     uncomputable: str = ""  # why there is no next instant to be known: the job goes into quarantine
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it may reach into what shares a row, since the newest never do; or makes such a row itself."""
+        return sum(row.span_count for row in self.rows) > SINGLE_ROWS_MAX
+
 
 def plan_fires(due: Due, now: datetime) -> FirePlan:
     """Decides about every instant from the cursor to `now`, at most DUE_MAX of them."""
@@ -88,7 +109,7 @@ def plan_fires(due: Due, now: datetime) -> FirePlan:
     else:
         rows += _caught_up(due, free, now)
     pause_ended = due.pause is not None and not due.pause.covers(now)
-    return FirePlan(_spanned(rows), rest, pause_ended)
+    return FirePlan(_spanned(rows, due.on_record), rest, pause_ended)
 
 
 def not_before(job_id: str, instant: datetime, policies: Policies) -> datetime:
@@ -161,17 +182,20 @@ def _paced(policies: Policies, now: datetime, index: int, instant: datetime) -> 
     return now + timedelta(seconds=index * 60 / policies.catch_up_per_minute)
 
 
-def _spanned(rows: Sequence[PlannedRun]) -> tuple[PlannedRun, ...]:
-    """Folds the older of many skips in a row into one per state."""
+def _spanned(rows: Sequence[PlannedRun], on_record: OnRecord) -> tuple[PlannedRun, ...]:
+    """Folds the older of many skips in a row into one per state. No stretch reaches over what is on record."""
     skips = [row for row in rows if row.state != RunState.QUEUED]
-    if len(skips) <= SINGLE_ROWS_MAX:
-        return tuple(rows)
-    edge = skips[-SINGLE_ROWS_MAX].scheduled_at
+    edge = skips[-SINGLE_ROWS_MAX].scheduled_at if len(skips) > SINGLE_ROWS_MAX else None
     folded: list[PlannedRun] = []
+    last: PlannedRun | None = None  # that the next may join
     for row in rows:
-        last = folded[-1] if folded else None
-        if row.scheduled_at < edge and last is not None and last.state == row.state != RunState.QUEUED:
-            folded[-1] = replace(last, span_end=row.scheduled_at, span_count=last.span_count + 1)
+        if on_record.has(row.scheduled_at):
+            last = None
+            continue
+        old = edge is not None and row.scheduled_at < edge
+        if old and last is not None and last.state == row.state != RunState.QUEUED:
+            last = folded[-1] = replace(last, span_end=row.scheduled_at, span_count=last.span_count + 1)
         else:
+            last = row
             folded.append(row)
     return tuple(folded)

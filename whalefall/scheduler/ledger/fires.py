@@ -15,11 +15,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, Text, bindparam, cast, func, select, update
 
-from whalefall.scheduler.core.fires import Alive, Due, FirePlan, Pause, PlannedRun, plan_fires
+from whalefall.scheduler.core.fires import NOTHING, Alive, Due, FirePlan, OnRecord, Pause, PlannedRun, plan_fires
 from whalefall.scheduler.core.policies import Policies, policies_of
 from whalefall.scheduler.core.runs import RunState, Source
 from whalefall.scheduler.core.triggers import UNCOMPUTABLE, Trigger, TriggerError, TriggerSpec, build_trigger
-from whalefall.scheduler.ledger import events, jobs, leases, news
+from whalefall.scheduler.ledger import events, history, jobs, leases, news
 from whalefall.scheduler.ledger.bulk import NewRun, NewRuns, insert_runs, move_cursors
 from whalefall.scheduler.ledger.dialects import among, as_list, chunks, clock, insert, locked
 from whalefall.scheduler.ledger.records import ClaimedRun, JobRecord, RunRecord, Tenure, new_run_id
@@ -118,7 +118,9 @@ def record(
         return Fired(0, 0, 0)
     reached("due.read")
     alive = _alive(connection, [record.job_id for record in due])
-    plans = [(record, _plan(record, alive.get(record.job_id, Alive()), now)) for record in due]
+    plans = _around_what_is_on_record(
+        connection, [(record, _plan(record, alive.get(record.job_id, Alive()), now)) for record in due], alive, now
+    )
     usual = {**_usual(now), "fired_by": tenure.holder, "fired_term": tenure.term}
     chosen = _choose(plans, alive, now, offer) if len(due) < limit else {}
     rows = NewRuns(
@@ -272,13 +274,41 @@ def _alive(connection: Connection, job_ids: Sequence[str]) -> dict[str, Alive]:
     return alive
 
 
-def _plan(record: DueJob, alive: Alive, now: datetime) -> FirePlan:
+def _around_what_is_on_record(
+    connection: Connection, plans: Sequence[tuple[DueJob, FirePlan]], alive: Mapping[str, Alive], now: datetime
+) -> list[tuple[DueJob, FirePlan]]:
+    """Of a long absence, or a cursor that was put back: the second may meet rows for a stretch, which the fire key
+    cannot tell from each other. Few jobs and seldom, so a look and a second plan cost nothing that matters."""
+    stretches = {
+        record.job_id: (record.next_fire_at, max(row.span_end or row.scheduled_at for row in plan.rows))
+        for record, plan in plans
+        if plan.is_long
+    }
+    known = history.on_record(connection, stretches) if stretches else {}
+    return [
+        (record, _plan(record, alive.get(record.job_id, Alive()), now, known[record.job_id]))
+        if record.job_id in known
+        else (record, plan)
+        for record, plan in plans
+    ]
+
+
+def _plan(record: DueJob, alive: Alive, now: datetime, on_record: OnRecord = NOTHING) -> FirePlan:
     try:
         trigger = record.trigger()
     except TriggerError as error:  # a zone that is gone, what a later release wrote: the other jobs go on
         why, at = f"{UNCOMPUTABLE}: {error}", record.next_fire_at
         return FirePlan((PlannedRun(at, RunState.SKIPPED_BROKEN, at, f"broken: {why}"),), None, uncomputable=why)
-    due = Due(record.job_id, record.next_fire_at, trigger, record.policies, record.pause, record.broken_reason, alive)
+    due = Due(
+        record.job_id,
+        record.next_fire_at,
+        trigger,
+        record.policies,
+        record.pause,
+        record.broken_reason,
+        alive,
+        on_record,
+    )
     return plan_fires(due, now)
 
 

@@ -1,5 +1,6 @@
 """Looking back: pages of runs, the last run of each job, what is overdue, and forgetting what is old."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,8 +8,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, delete, func, or_, select, text
 
+from whalefall.scheduler.core.fires import OnRecord
 from whalefall.scheduler.core.runs import ALIVE, FINAL, UNHAPPY, RunState
-from whalefall.scheduler.ledger.dialects import chunks, clock_after
+from whalefall.scheduler.ledger.dialects import among, as_list, chunks, clock_after
 from whalefall.scheduler.ledger.records import LastRun, RunRecord, run_record
 from whalefall.scheduler.ledger.schema import attempt, job, run
 
@@ -163,6 +165,26 @@ def by_hand(connection: Connection, job_id: str, start: datetime, end: datetime)
     mine = (run.c.job_id == job_id, run.c.source == "manual", run.c.scheduled_at.between(start, end))
     query = select(run).where(*mine).order_by(run.c.run_id)
     return [run_record(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def on_record(connection: Connection, stretches: Mapping[str, tuple[datetime, datetime]]) -> dict[str, OnRecord]:
+    """Of jobs and a stretch of time each: the instants in it that the schedule's rows name, or stand for."""
+    first = min(since for since, _ in stretches.values())
+    last = max(until for _, until in stretches.values())
+    query = select(run.c.job_id, run.c.scheduled_at, run.c.span_end).where(
+        among(run.c.job_id, "job_ids"),
+        run.c.source == "schedule",
+        run.c.scheduled_at <= last,
+        or_(run.c.scheduled_at >= first, run.c.span_end >= first),
+    )
+    instants: dict[str, set[datetime]] = defaultdict(set)
+    spans: dict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
+    for job_id, scheduled_at, span_end in connection.execute(query, {"job_ids": as_list(stretches)}):
+        if span_end is None:
+            instants[job_id].add(scheduled_at)
+        else:
+            spans[job_id].append((scheduled_at, span_end))
+    return {job_id: OnRecord(frozenset(instants[job_id]), tuple(spans[job_id])) for job_id in {*instants, *spans}}
 
 
 def attempts(connection: Connection, run_id: str) -> list[Mapping[str, object]]:

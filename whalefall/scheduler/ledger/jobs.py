@@ -1,6 +1,7 @@
 """Verbs on jobs: declare, edit, pause, quarantine, retire. Edits carry the version that they were made from."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from whalefall.scheduler.core.fires import Due, plan_fires
 from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.core.triggers import UNCOMPUTABLE, TriggerError
-from whalefall.scheduler.ledger import events
+from whalefall.scheduler.ledger import events, history
 from whalefall.scheduler.ledger.dialects import chunks, clock, clock_after, locked
 from whalefall.scheduler.ledger.records import JobRecord, job_record
 from whalefall.scheduler.ledger.schema import job
@@ -135,7 +136,7 @@ def has_bad_trigger(record: JobRecord) -> bool:
     return record.broken_reason.startswith(UNCOMPUTABLE)
 
 
-def unfired(record: JobRecord, moment: datetime, why: str) -> list[dict[str, Any]]:
+def unfired(connection: Connection, record: JobRecord, moment: datetime, why: str) -> list[dict[str, Any]]:
     """Rows for instants that were due under a trigger that is about to change: recorded, not forgotten."""
     if record.next_fire_at is None or record.next_fire_at > moment:
         return []
@@ -146,7 +147,10 @@ def unfired(record: JobRecord, moment: datetime, why: str) -> list[dict[str, Any
     rows: list[dict[str, Any]] = []
     cursor: datetime | None = record.next_fire_at
     while cursor is not None and cursor <= moment:
-        plan = plan_fires(Due(record.job_id, cursor, trigger, record.policies, broken=why), moment)
+        due = Due(record.job_id, cursor, trigger, record.policies, broken=why)
+        plan = plan_fires(due, moment)
+        if plan.is_long and (known := history.on_record(connection, {record.job_id: (cursor, moment)})):
+            plan = plan_fires(replace(due, on_record=known[record.job_id]), moment)
         rows += [
             {
                 "scheduled_at": row.scheduled_at,

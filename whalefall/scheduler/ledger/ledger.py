@@ -331,7 +331,7 @@ class Ledger:
             new = replace(old, override_trigger=spec)
             new = replace(new, next_fire_at=first_cursor(new, now))
             why = "edited" if spec is not None else "reset to the code's trigger"
-            late = jobs.unfired(old, now, f"its trigger was {why} by {actor} before it fired")
+            late = jobs.unfired(connection, old, now, f"its trigger was {why} by {actor} before it fired")
             fires.insert_new(connection, [fires.run_row(old, now=now, not_before=r["scheduled_at"], **r) for r in late])
             healed = jobs.has_bad_trigger(old)
             new = replace(new, broken_reason="" if healed else old.broken_reason)
@@ -368,7 +368,7 @@ class Ledger:
         with self.writing() as connection:
             old = _found(jobs.hold(connection, job_id), job_id)
             now = jobs.now(connection)
-            late = jobs.unfired(old, now, f"the job was deleted by {actor}")
+            late = jobs.unfired(connection, old, now, f"the job was deleted by {actor}")
             fires.insert_new(connection, [fires.run_row(old, now=now, not_before=r["scheduled_at"], **r) for r in late])
             for waiting in history.alive(connection, job_id):
                 runs.cancel(connection, waiting.run_id, actor)
@@ -510,7 +510,7 @@ class Ledger:
                 if record.next_fire_at is None or record.next_fire_at > now or jobs.uncomputable(record):
                     continue  # one without a trigger is put into quarantine by the next leader
                 why = f"passed over by a fast-forward of {actor}"
-                late = jobs.unfired(record, now, why)
+                late = jobs.unfired(connection, record, now, why)
                 fires.insert_new(
                     connection, [fires.run_row(record, now=now, not_before=r["scheduled_at"], **r) for r in late]
                 )

@@ -157,7 +157,7 @@ def _update(connection: Connection, old: JobRecord, declaration: Declaration, co
     if new == old:
         return False
     if reschedule:
-        late = jobs.unfired(old, now, EDITED) if old.fires else []
+        late = jobs.unfired(connection, old, now, EDITED) if old.fires else []
         fires.insert_new(connection, [_late_row(old, row, now) for row in late])
         jobs.note_schedule(
             connection, new, since=jobs.just_before(new.next_fire_at, now), actor=code.actor, why="declared anew"
@@ -187,7 +187,7 @@ def _undated(declaration: Declaration) -> bool:
 
 
 def _retire(connection: Connection, record: JobRecord, now: datetime, actor: str) -> None:
-    late = jobs.unfired(record, now, "the job is gone from the code")
+    late = jobs.unfired(connection, record, now, "the job is gone from the code")
     fires.insert_new(connection, [_late_row(record, row, now) for row in late])
     gone = replace(record, retired_at=now, next_fire_at=None)
     jobs.change(connection, record, retired_at=now, next_fire_at=None, broken_reason="")
