@@ -1,5 +1,6 @@
 """The main job on real input: one command brings up Nginx, web and scheduler, and keeps them up."""
 
+import json
 import os
 import signal
 import socket
@@ -145,6 +146,10 @@ def test_status_logs_restart_and_stop_by_the_command_line(deployment: Deployment
     table = deployment.whalefall("status")
     assert table.returncode == 0
     assert all(f"{name}.1" in table.stdout for name in ("nginx", "web", "scheduler"))
+    for row in json.loads(deployment.whalefall("status", "--json").stdout)["instances"]:
+        master, *workers = row["processes"]
+        assert workers
+        assert max(worker["age_s"] for worker in workers) <= master["age_s"] <= row["uptime_s"] + 0.1
     pid = deployment.master("web")
     assert deployment.whalefall("restart", "web").returncode == 0
     assert deployment.master("web") != pid

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import json
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ def status(arguments: argparse.Namespace) -> int:
     answer = _status(where)
     for row in answer["instances"]:
         said = workers.told(where, row["name"], row["generation"]) if row["pid"] else {}
-        row["processes"] = [process | said.get(process["pid"], {}) for process in _processes(row["pid"])]
+        processes = _processes(row["pid"], row["uptime_s"] or 0.0)
+        row["processes"] = [process | said.get(process["pid"], {}) for process in processes]
     print(json.dumps(answer, indent=2) if arguments.json else tables.status(answer))
     return 0
 
@@ -77,16 +77,18 @@ def instances(where: Path) -> dict[str, Row]:
     return {row["name"]: row for row in _status(where)["instances"]}
 
 
-def _processes(pid: int | None) -> list[dict[str, Any]]:
-    """The leader and the processes below it, oldest first; [] for one that does not run (any more)."""
+def _processes(pid: int | None, uptime_s: float) -> list[dict[str, Any]]:
+    """The leader, `uptime_s` old, and the processes below it, oldest first; [] for one that does not run (any more)."""
     import psutil
 
     found = []
     with contextlib.suppress(psutil.Error):
         leader = psutil.Process(pid) if pid else None
+        # The kernel tells whole seconds of the time of boot (proc(5), btime): no worker shall be older than its master.
+        now = leader.create_time() + uptime_s if leader else 0.0
         for process in [leader, *leader.children(recursive=True)] if leader else []:
             with contextlib.suppress(psutil.Error), process.oneshot():
-                age = max(0.01, time.time() - process.create_time())
+                age = max(0.01, now - process.create_time())
                 used = sum(process.cpu_times()[:2])
                 memory = process.memory_info().rss
                 percent = round(100 * used / age, 1)
