@@ -98,7 +98,7 @@ def _is_the_users(frame: FrameType, package: str) -> bool:
 
 
 def _unset_variable(error: BaseException) -> str:
-    """NAME, when it is the KeyError of os.environ["NAME"]."""
+    """The variable that was asked of os.environ and is not there; "" for any other error."""
     if not isinstance(error, KeyError) or not error.args:
         return ""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
