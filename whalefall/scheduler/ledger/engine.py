@@ -22,6 +22,7 @@ from whalefall.errors import ConfigError
 BUSY_TIMEOUT_S = 10.0
 GONE = "the file was there and is gone"
 _READ = "whalefall_read"
+_OUTSIDE = "whalefall_outside"  # of any transaction
 # A leader that is stopped inside a transaction must lose its row locks before its lease is worth anything again.
 _LIMITS = (
     "SET LOCAL statement_timeout = '15s'; SET LOCAL lock_timeout = '5s'; "
@@ -52,9 +53,10 @@ def make_engine(database_url: str, *, make_directory: bool = True) -> Engine:
         pool_use_lifo=True,  # the server's process that was used last has all in its caches
         pool_size=5,
         max_overflow=15,
-        connect_args={**KEEPALIVE, "prepare_threshold": None},
+        # In the driver's own transactions BEGIN is a question by itself, with an answer to wait for.
+        connect_args={**KEEPALIVE, "prepare_threshold": None, "autocommit": True},
     )
-    event.listen(engine, "begin", _limit_writes)
+    event.listen(engine, "begin", _begin_postgresql)
     return engine
 
 
@@ -80,16 +82,12 @@ def file_of(engine: Engine) -> tuple[int, ...] | None:
 
 def compact(engine: Engine) -> None:
     """VACUUM, which no transaction may contain."""
-    with engine.connect() as connection:
-        driver = connection.connection.driver_connection
-        if driver is None:
-            return
-        if isinstance(driver, sqlite3.Connection):
-            driver.execute("VACUUM")  # the driver itself: SQLAlchemy would begin a transaction
-            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            return
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT", **{_READ: True}) as connection:
-        connection.exec_driver_sql("VACUUM (ANALYZE) wf_run, wf_attempt, wf_event, wf_job")
+    with engine.connect().execution_options(**{_OUTSIDE: True}) as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("VACUUM")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        else:
+            connection.exec_driver_sql("VACUUM (ANALYZE) wf_run, wf_attempt, wf_event, wf_job")
 
 
 def _normalised(database_url: str) -> URL:
@@ -185,10 +183,12 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    reads = connection.get_execution_options().get(_READ, False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if not options.get(_OUTSIDE):
+        connection.exec_driver_sql("BEGIN" if options.get(_READ) else "BEGIN IMMEDIATE")
 
 
-def _limit_writes(connection: Connection) -> None:
-    if not connection.get_execution_options().get(_READ, False):
-        connection.exec_driver_sql(_LIMITS)
+def _begin_postgresql(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if not options.get(_OUTSIDE):
+        connection.exec_driver_sql("BEGIN" if options.get(_READ) else f"BEGIN; {_LIMITS}")
