@@ -22,14 +22,17 @@ from whalefall.scheduler.executors import celery as over_celery
 from whalefall.settings import Settings
 
 
-def start_worker(url: str, broker: str, log: Path) -> "subprocess.Popen[bytes]":
+def start_worker(
+    url: str, broker: str, log: Path, app: str = "tests.integration.celery_app:app", **more: str
+) -> "subprocess.Popen[bytes]":
     environment = {
         **os.environ,
         "TEST_DATABASE_URL": url,
         "TEST_BROKER_URL": broker,
-        "WHALEFALL_APP": "tests.integration.celery_app:app",
+        "WHALEFALL_APP": app,
         "ENABLE_SCHEDULER": "false",
         "PYTHONPATH": str(ROOT),
+        **more,
     }
     command = [
         "-m",

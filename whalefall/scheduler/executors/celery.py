@@ -21,6 +21,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from whalefall.errors import ConfigError
 from whalefall.scheduler import taken
 from whalefall.scheduler.checkpoints import NoCheckpoints
+from whalefall.scheduler.errors import LedgerUnavailable
 from whalefall.scheduler.executors.child import app_named
 from whalefall.scheduler.ledger.records import Ending, WaitingRun
 from whalefall.scheduler.performing import Performer
@@ -115,12 +116,26 @@ class Worker:
             _log.warning("run %s reached its limit as it ended", run_id)
 
     def finish(self, ending: Ending) -> None:
-        """For the performer: written at once, for nobody else would write it."""
+        """For the performer: written before the next message, for nobody else would write it."""
+        context = self._roster.get(ending.run_id)
+        if context is not None:
+            context.ended.set()
         try:
-            if not self._ledger.finish(self.holder, [ending]):
+            if not self._written(ending):
                 taken.drop(self._ledger, self.holder, ending)
         finally:
             self._roster.remove(ending.key)
+
+    def _written(self, ending: Ending) -> bool:
+        """A ledger that is away is waited for: it costs time, not the result. False: the run was taken from us."""
+        pause_s = 0.1
+        while True:
+            try:
+                return bool(self._ledger.finish(self.holder, [ending]))
+            except LedgerUnavailable as error:
+                _log.warning("the ending of run %s waits to be written: %s", ending.run_id, error)
+            self._closed.wait(pause_s)
+            pause_s = min(pause_s * 2, self._state.tuning.backoff_max_s)
 
     def close(self) -> None:
         """For a process that goes on after its worker."""
