@@ -40,6 +40,7 @@ from whalefall.scheduler.ledger.records import (
 from whalefall.scheduler.ledger.schema import attempt, event, job, run
 
 _OF_RUN = tuple(RunRecord.__dataclass_fields__)
+_STATE = _OF_RUN.index("state")
 _TOLD = (run.c.job_id, run.c.source, run.c.scheduled_at, run.c.started_at, run.c.finished_at)
 _HOW = attrgetter(*(name for name in Ending.__dataclass_fields__ if name not in ("run_id", "started_s")))
 _KEPT = pairs("kept")
@@ -430,12 +431,14 @@ def _startable(connection: Connection, query: Any, executor: str, limit: int) ->
 
 def _claimed(row: Any, its_job: Any) -> ClaimedRun:
     """From all columns of the run, in the order of RunRecord, and what `_OF_JOB` has."""
-    values = dict(zip(_OF_RUN, row, strict=False))
+    values = list(row)
+    values[_STATE] = RunState.RUNNING
+    claimed = RunRecord(*values)
     return ClaimedRun(
-        run=RunRecord(**{**values, "state": RunState.RUNNING}),
+        run=claimed,
         func_ref=its_job.job_func_ref,
         args=json.loads(its_job.job_args),
-        kwargs={**json.loads(its_job.job_kwargs), **(values["args"] or {})},
+        kwargs={**json.loads(its_job.job_kwargs), **(claimed.args or {})},
         policies=policies_of(its_job.job_policies),
     )
 
