@@ -23,7 +23,7 @@ from whalefall.scheduler.ledger import events, history, jobs, leases, news
 from whalefall.scheduler.ledger.bulk import NewRun, NewRuns, insert_runs, move_cursors
 from whalefall.scheduler.ledger.dialects import among, as_list, chunks, clock, insert, locked
 from whalefall.scheduler.ledger.records import ClaimedRun, JobRecord, RunRecord, Tenure, new_run_id
-from whalefall.scheduler.ledger.schema import job, run
+from whalefall.scheduler.ledger.schema import IS_ALIVE, job, run
 
 Reached = Callable[[str], None]
 _KNOWN = select(run.c.run_id).where(among(run.c.run_id, "run_ids"))
@@ -52,7 +52,7 @@ _DUE = locked(
 )
 _ALIVE = (
     select(run.c.job_id, run.c.state, func.count(), func.min(run.c.run_id))
-    .where(among(run.c.job_id, "job_ids"), run.c.state.in_([RunState.QUEUED, RunState.RUNNING]))
+    .where(among(run.c.job_id, "job_ids"), IS_ALIVE)
     .group_by(run.c.job_id, run.c.state)
 )
 

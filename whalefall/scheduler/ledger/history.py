@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, delete, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, delete, func, or_, select
 
 from whalefall.scheduler.core.fires import OnRecord
 from whalefall.scheduler.core.runs import ALIVE, FINAL, UNHAPPY, RunState
 from whalefall.scheduler.ledger.dialects import among, as_list, chunks, clock_after
 from whalefall.scheduler.ledger.records import LastRun, RunRecord, run_record
-from whalefall.scheduler.ledger.schema import attempt, job, run
-
-_IS_ALIVE = text("wf_run.state IN ('queued', 'running')")  # word for word the condition of the index
+from whalefall.scheduler.ledger.schema import IS_ALIVE, attempt, job, run
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +138,7 @@ def with_dedupe(connection: Connection, job_id: str, dedupe: str) -> str | None:
 
 def alive(connection: Connection, job_id: str | None = None) -> list[RunRecord]:
     """Oldest first. One statement: between two, a run that is claimed or handed back would be in neither."""
-    query = _filtered(select(run).where(_IS_ALIVE), Wanted(job_id=job_id))
+    query = _filtered(select(run).where(IS_ALIVE), Wanted(job_id=job_id))
     found = [run_record(dict(row)) for row in connection.execute(query).mappings()]
     return sorted(found, key=lambda record: record.run_id)  # asked for in order, SQLite would walk the whole history
 

@@ -39,6 +39,8 @@ RARE = " OR ".join(
         "skipped_edited",
     )
 )
+# Word for word the condition of an index. As text, for a list of parameters is written anew each time it is asked.
+IS_ALIVE = text("wf_run.state IN ('queued', 'running')")
 # SQLite numbers its rows only in columns of the type INTEGER.
 Serial = BigInteger().with_variant(Integer(), "sqlite")
 
