@@ -101,6 +101,7 @@ class Output:
                     break
 
     def close(self, life: str) -> None:
+        self.drain(life)  # survivors have outlived the leader; during a rest nobody has read what they said
         pipe = self.pipes.pop(life, None)
         if pipe is not None:
             self._unwatch(pipe)
