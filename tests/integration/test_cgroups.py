@@ -213,6 +213,22 @@ def test_a_birth_in_a_group_that_cannot_be_is_an_ordinary_one(tmp_path: Path) ->
     os.close(nowhere)
 
 
+def test_groups_below_each_other_cost_a_look_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service may make as many as it likes, and somebody may live in the deepest."""
+    depth = 12
+    deepest = tmp_path.joinpath("web.1#1", *(["below"] * depth))
+    deepest.mkdir(parents=True)
+    (deepest / "somebody").touch()
+    tried: list[str] = []
+    rmdir = os.rmdir
+    monkeypatch.setattr(os, "rmdir", lambda path: (tried.append(path), rmdir(path)))
+    assert not groups.remove(str(tmp_path / "web.1#1"))
+    assert len(tried) == 2 * (depth + 1)
+    (deepest / "somebody").unlink()
+    assert groups.remove(str(tmp_path / "web.1#1"))
+    assert not (tmp_path / "web.1#1").exists()
+
+
 def test_who_is_of_another_pid_namespace_is_nobody_whom_we_could_kill(tmp_path: Path) -> None:
     """The kernel shows them as 0 (cgroups(7)), and kill(2) would take that for our own group."""
     (tmp_path / "below").mkdir()

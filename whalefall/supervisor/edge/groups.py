@@ -148,17 +148,22 @@ def leave(directory: str) -> None:
 
 def remove(group: str) -> bool:
     """Whether it has gone; it stays while somebody is in it. Groups that others made below it go first."""
-    for _ in range(2):  # a look at what is below costs more than all else, and there is hardly ever anything
-        try:
-            os.rmdir(group)
-        except FileNotFoundError:
-            return True
-        except OSError:
-            for each in files.below(group):
-                remove(each)
-        else:
-            return True
-    return False
+    if _rmdir(group):  # a look at what is below costs more than all else, and there is hardly ever anything
+        return True
+    for each in files.below(group):
+        remove(each)
+    return _rmdir(group)
+
+
+def _rmdir(group: str) -> bool:
+    """Whether it has gone."""
+    try:
+        os.rmdir(group)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _own_group(cgroups: str, mounts: str) -> str:
