@@ -47,7 +47,7 @@ def build(request: Request, *, dry: bool = False) -> Built:
     start_order(_names(after))  # a circle would make the next line endless
     graces = _graces(world, after)
     if not dry:
-        directories.make_run_dir(world.run_dir, max((role.name for role in world.roles), key=len))
+        directories.make_run_dir(world.run_dir, world.longest_name)
         if not directories.is_left_read_only(world.data_dir, world.settings.secret_key):
             directories.make_data_dir(world.data_dir)
     secret = _secret(world, dry=dry)

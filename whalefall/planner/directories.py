@@ -4,6 +4,7 @@ RUN_DIR may stand in /tmp, where anybody can put a directory or a link before us
 and then looked at without following links: a directory, ours, closed to others. Anything else is refused, not repaired.
 """
 
+import contextlib
 import os
 import secrets
 import stat
@@ -25,6 +26,13 @@ def make_private(path: Path, variable: str, mode: int = 0o700) -> None:
         raise ConfigError(
             f"{variable}: {path} cannot be made a directory ({error.strerror}). Set {variable} to one that can."
         ) from None
+    _trust(path, variable, found)
+    if stat.S_IMODE(found.st_mode) & ~mode & 0o077:
+        path.chmod(mode)  # ours already, so closing it is safe: a umask or a volume left it open
+
+
+def _trust(path: Path, variable: str, found: os.stat_result) -> None:
+    """Raises ConfigError unless it is a directory of ours."""
     if not stat.S_ISDIR(found.st_mode):
         raise ConfigError(
             f"{variable}: {path} is no directory (a link, perhaps somebody else's). Remove it, or set {variable}."
@@ -33,17 +41,22 @@ def make_private(path: Path, variable: str, mode: int = 0o700) -> None:
         raise ConfigError(
             f"{variable}: {path} belongs to user {found.st_uid}, not to us. Remove it, or set {variable}."
         )
-    if stat.S_IMODE(found.st_mode) & ~mode & 0o077:
-        path.chmod(mode)  # ours already, so closing it is safe: a umask or a volume left it open
 
 
-def make_run_dir(path: Path, service: str = "scheduler") -> None:
-    """RUN_DIR: private, and short enough for the sockets in it; `service` is the longest name of one."""
+def check_run_dir(path: Path, service: str = "scheduler") -> None:
+    """Raises ConfigError where `make_run_dir` would refuse the path, or what is there already. Makes nothing."""
     longest = len(os.fsencode(path / f"probe-{service}.99#99999.sock"))
     if longest > SOCKET_PATH_MAX:
         raise ConfigError(
             f"RUN_DIR: {path} is too long for the sockets in it ({longest} bytes of {SOCKET_PATH_MAX}). Shorten it."
         )
+    with contextlib.suppress(OSError):
+        _trust(path, "RUN_DIR", path.lstat())
+
+
+def make_run_dir(path: Path, service: str = "scheduler") -> None:
+    """RUN_DIR: private, and short enough for the sockets in it; `service` is the longest name of one."""
+    check_run_dir(path, service)
     make_private(path, "RUN_DIR")
     if not os.access(path, os.W_OK | os.X_OK):
         raise ConfigError(f"RUN_DIR: {path} cannot be written. Set RUN_DIR to a directory that can.")

@@ -100,7 +100,11 @@ def _line(pid: int) -> list[int]:
 
 def _places(world: World) -> Iterator[str]:
     """Directories that a start would make."""
-    yield from _place("RUN_DIR", world.run_dir)
+    try:
+        directories.check_run_dir(world.run_dir, world.longest_name)
+        yield from _place("RUN_DIR", world.run_dir)
+    except ConfigError as error:
+        yield str(error)
     place = nginx.home(world.run_dir)
     if _has_nginx(world) and not place.is_relative_to(world.run_dir):
         yield from _place("RUN_DIR: Nginx's place beside it", place)

@@ -81,6 +81,11 @@ class World(View):
             if self.counts[role.name] and not (absent and role.role == "nginx" and role.ours)
         ]
 
+    @property
+    def longest_name(self) -> str:
+        """Of a process type: the paths of its sockets are the longest."""
+        return max((role.name for role in self.roles), key=len)
+
     def absolute(self, path: str) -> str:
         """`path` from the Procfile's directory; "" stays ""."""
         return str((self.request.home / path).absolute()) if path else ""

@@ -14,7 +14,9 @@ import pytest
 
 from tests.support.supervised import ROOT, free_port
 from tests.unit.planner.scene import Scene
+from whalefall.errors import ConfigError
 from whalefall.planner import machine, nginx
+from whalefall.planner.directories import make_run_dir
 from whalefall.planner.machine import filesystem, findings
 from whalefall.planner.world import survey
 
@@ -97,6 +99,16 @@ def test_a_disk_with_too_little_room_is_told(site: Scene, tmp_path: Path) -> Non
     )
     assert data.endswith(" Make room for 256 MB, or set another.")
     assert log.startswith(f"LOG_DIR: {tmp_path}/small/log has only ")
+
+
+@pytest.mark.parametrize("path", ["a-link", "a-file", "x" * 100])
+def test_a_run_dir_that_serve_would_refuse_is_refused_in_its_words(site: Scene, tmp_path: Path, path: str) -> None:
+    (tmp_path / "a-link").symlink_to(tmp_path)
+    (tmp_path / "a-file").touch()
+    run_dir = tmp_path / path
+    with pytest.raises(ConfigError) as caught:
+        make_run_dir(run_dir)
+    assert told(site.setting(RUN_DIR=str(run_dir)), "error") == [str(caught.value)]
 
 
 @with_nginx
