@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import update
-from sqlalchemy.dialects import postgresql
 
 from tests.support.ledgers import bring_in, declared, lead, opened, rows
 from tests.support.postgres import PostgresServer
@@ -71,7 +70,7 @@ def test_ends_and_prolonged_leases_of_the_same_runs_wait_for_each_other_and_no_m
 def test_a_part_of_what_is_due_is_taken_from_the_index(ledger: Ledger) -> None:
     """Of a table that was never analysed, as it is on the day of the first deploy."""
     tenure = all_due(ledger, MANY)
-    query = fires._DUE.compile(dialect=postgresql.dialect(paramstyle="pyformat"))
+    query = fires._DUE.compile(dialect=ledger.engine.dialect)
     with ledger.writing() as connection:
         now = leases.prove(connection, tenure)
         plan = connection.exec_driver_sql(f"EXPLAIN {query}", {**query.params, "now": now, "most": 500}).scalars().all()
