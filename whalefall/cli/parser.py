@@ -152,7 +152,9 @@ def _jobs(verb: _AddVerb) -> None:
     history.add_argument("-n", "--lines", type=_lines, default=20, metavar="N", help="how many (default 20)")
     why = verb("why", "the chain of reasons why it ran at a time, or did not")
     why.add_argument("job", metavar="JOB", help="a job's id")
-    why.add_argument("time", nargs="*", metavar="TIME", help="as in history, UTC unless it says so (default: the last)")
+    when = "as in history, UTC unless it says so (default: the last)"
+    # The default is argparse's own; unless it is given, its errors call TIME required.
+    why.add_argument("time", nargs="*", default=[], metavar="TIME", help=when)
     for each, what in ((listed, "as JSON"), (shown, "as JSON"), (run, "the run as JSON"), (history, "as JSON")):
         each.add_argument("--json", action="store_true", help=what)
 
@@ -278,7 +280,7 @@ def _with_hint(message: str, parser: argparse.ArgumentParser) -> str:
         flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001
         word = match[1].partition("=")[0]
         if word in flags:  # this one would know it
-            return f"{word} stands before the verb; write it at the end"
+            return f"{word} stands too early; write it at the end"
         what = "option" if match[1].startswith("-") else "argument"
         near = difflib.get_close_matches(word, flags, 1) if what == "option" else []
         return f"{parser.prog} has no {what} '{match[1]}'" + (f", did you mean '{near[0]}'?" if near else "")

@@ -42,7 +42,7 @@ def _passwd(settings: Settings, arguments: argparse.Namespace) -> None:
     name, known = _canonical(arguments.name), _names(settings)
     if name not in known:
         raise UsageError(
-            f"There is no user '{name}'. {nearest(name, known) if known else 'Add one: whalefall users add'}"
+            f"There is no user '{name}'. {nearest(name, known) if known else f'Add one: whalefall users add {name}'}"
         )
     user = commands.set_password(settings, name, _password())
     print(f"{user.name} has a new password, and every session of theirs has ended")

@@ -46,9 +46,11 @@ WRONG = {
     ),
     "a shell": (["completion", "bsh"], "whalefall completion has no SHELL 'bsh', did you mean 'bash'?"),
     "another verb's option": (["jobs", "list", "--until", "x"], "whalefall jobs list has no option '--until'"),
-    "an option too early": (["jobs", "--json", "list"], "--json stands before the verb; write it at the end. See:"),
+    "an option too early": (["jobs", "--json", "list"], "--json stands too early; write it at the end. See:"),
+    "before the command": (["--json", "status"], "--json stands too early; write it at the end. See: whalefall status"),
     "a verb's argument too many": (["jobs", "list", "x"], "whalefall jobs list has no argument 'x'"),
     "no job": (["jobs", "show"], "the following arguments are required: JOB|RUN. See: whalefall jobs show --help"),
+    "no job to ask why": (["jobs", "why"], "the following arguments are required: JOB. See: whalefall jobs why --help"),
     "no lines": (["logs", "-n", "0"], "'0' is not a number of lines"),
 }
 

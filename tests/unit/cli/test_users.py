@@ -45,7 +45,7 @@ def test_the_link_for_the_first_administrator_is_printed_until_there_is_one(user
 
 
 def test_a_name_is_judged_before_anybody_types_a_password(users: Users) -> None:
-    assert users("passwd", "ahab").stderr == "whalefall: There is no user 'ahab'. Add one: whalefall users add\n"
+    assert users("passwd", "ahab").stderr == "whalefall: There is no user 'ahab'. Add one: whalefall users add ahab\n"
     users("add", "Ahab", typed=PASSWORD)
     assert users("passwd", "ahba").stderr == "whalefall: There is no user 'ahba'. Did you mean 'ahab'?\n"
     assert users("add", "ahab").stderr == (
