@@ -3,8 +3,9 @@
 Each sabotage is one change in one file. If the line it changes is gone, so is this test's meaning, and it says so.
 A test that fails because the change made nonsense of the code proves nothing: the words of the failure are compared.
 
-The protections overlap on purpose: a storm without the term check alone passes, for the fire key and the cursor hold;
-therefore its judge is a test in which nothing else helps. The storm itself judges the other two.
+The protections overlap on purpose: without the term check alone no storm doubles or loses an instant, for the fire key
+and the cursor hold. So its judges are tests that see who has recorded: one leader stopped at the wrong moment, and a
+storm in which a lock in Redis lets two believe that they lead.
 """
 
 import os
@@ -24,7 +25,9 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 LEDGER = "whalefall/scheduler/ledger"
 CONTRACT = "tests/contract/test_ledger.py"
 CRASHES = "tests/integration/test_scheduler_crashes.py"
+DEPOSED = "tests/integration/test_scheduler_deposed.py"
 STORM = "tests/chaos/test_scheduler_storm.py::test_a_storm_doubles_nothing_and_loses_nothing"
+REDIS_STORM = "tests/chaos/test_scheduler_storm.py::test_the_same_with_a_lock_in_redis_that_is_lost_again_and_again"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ SABOTAGES = {
     "the term check, for one whose lease ran out": Sabotage(
         *TERM, f"{CONTRACT}::TestFires::test_a_leader_whose_lease_ran_out_records_nothing", r"DID NOT RAISE .*Deposed"
     ),
+    "the term check, for one that was stopped before it recorded": Sabotage(
+        *TERM, DEPOSED, r"assert \(\d+, \d+\) == \(\d+, \d+\)"
+    ),
+    "the term check, in the storm": Sabotage(*TERM, REDIS_STORM, r"recorded by one whom another had followed"),
     "the sweeper": Sabotage(  # of a host that nobody can look at
         *SWEEPER, f"{CONTRACT}::TestSweeper::test_a_silent_run_is_lost", r"assert \[\] == \[\(.*'lost'"
     ),
@@ -72,8 +79,11 @@ SABOTAGES = {
     ),
     "the fence of a finish": Sabotage(
         f"{LEDGER}/runs.py",
-        "                    run.c.attempt == ending.attempt,\n                    run.c.claimed_by == holder,\n",
-        "",
+        """                run.c.run_id == _ENDED.c.key,
+                run.c.attempt == ending.attempt,
+                run.c.claimed_by == holder,
+""",
+        "                run.c.run_id == _ENDED.c.key,\n",
         f"{CONTRACT}::TestClaims::test_an_ending_by_anyone_else_is_dropped",
         r"assert \['[0-9a-f-]+(\.\.\.[0-9a-f]+)?'\] == \[\]",
     ),
@@ -88,7 +98,7 @@ def test_without_it_a_test_fails(what: str, tmp_path: Path) -> None:
         source = ROOT / name
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, copy / name, ignore=ignore) if source.is_dir() else shutil.copy(source, copy / name)
-    if sabotage.judge != STORM:  # which is run untouched beside this test
+    if sabotage.judge not in (STORM, REDIS_STORM):  # which are run untouched beside this test
         sound = run(copy, sabotage.judge)
         assert sound.returncode == 0, f"the test of {what} passes as long as it is there\n{sound.stdout}"
     file = copy / sabotage.file

@@ -28,6 +28,7 @@ from tests.integration import scheduled_jobs as jobs
 from tests.support.crashing import can_fake_clocks, spawn
 from tests.support.databases import *  # noqa: F403 - fixtures are found by their names
 from tests.support.flaskapp import make_app, running
+from tests.support.ledgers import rows
 from tests.support.postgres import PostgresServer
 from tests.support.proxies import Proxy
 from tests.support.redis import RedisServer
@@ -269,12 +270,23 @@ def weather(
     settled(state, record, storm.log)
 
 
+# Nobody's clock but the database's: of a leader that was cut off, or stopped, between its look and its transaction.
+RECORDED_BY_THE_DEPOSED = """
+    SELECT r.job_id, r.scheduled_at, r.fired_term, r.created_at, max(CAST(e.detail ->> 'term' AS int))
+    FROM wf_run r JOIN wf_event e
+      ON e.kind = 'led' AND e.at < r.created_at AND CAST(e.detail ->> 'term' AS int) > r.fired_term
+    GROUP BY r.run_id LIMIT 5
+"""
+
+
 def settled(state: scheduling.SchedulerState, record: Path, log: list[str]) -> None:
     """The ledger is complete, and the outside record says the same."""
     now = state.ledger.now()
     report = verify(state.ledger, now - timedelta(hours=1), now - timedelta(seconds=5))
     assert report.problems == (), (log, report.problems[:5])
     assert report.expected >= 2000, log
+    deposed = rows(state.ledger, RECORDED_BY_THE_DEPOSED)
+    assert deposed == [], ("recorded by one whom another had followed", log, deposed)
     lines = [line.split() for line in record.read_text().splitlines()]
     counted = Counter((job_id, instant) for job_id, instant, *_ in lines)
     states: Counter[str] = Counter()

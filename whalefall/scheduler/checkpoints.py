@@ -7,6 +7,7 @@ promise can be tested: whatever was not committed has not happened, whatever was
 from typing import Final, Protocol
 
 STEPS: Final = (
+    "fire.asked",  # before the transaction: whoever is here believes that it leads
     "due.read",  # inside the transaction: jobs due are known, nothing is written
     "fire.inserted",  # inside: the runs are inserted, the cursors stand where they were
     "fire.advanced",  # inside: the cursors have moved; not committed

@@ -203,6 +203,7 @@ class Ledger:
 
         `now`: None for the database's clock. Nothing starts before the commit.
         """
+        self._reached("fire.asked")
         with self.writing() as connection:
             fired = fires.record(connection, tenure, now, limit, self._reached, offer=offer)
             if fired.claimed:
