@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from whalefall.cli import newcode
 from whalefall.cli.control import instances, run_dir
 from whalefall.cli.outcome import Outcome, Row, told
 from whalefall.control.client import ask
@@ -55,6 +56,10 @@ def reload(arguments: argparse.Namespace) -> int:
     unchanged = "nothing in the Plan has changed; name a service to load new code, as in: whalefall reload web"
     with told(arguments) as outcome:
         if arguments.service:
+            rows = instances(run_dir(arguments))
+            named = {name: row for name, row in rows.items() if arguments.service in (name, row["service"])}
+            outcome.concerns(named, named)
+            newcode.refuse_what_does_not_load(named.values())
             _replace(arguments, outcome, "reloaded")
         else:
             _plan_again(arguments, outcome, Request("reload"), "reloaded", unchanged)

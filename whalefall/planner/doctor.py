@@ -58,16 +58,29 @@ def _of_application(built: Built, spec: str, instance: str) -> Iterator[Finding]
     home = built.world.request.home.absolute()
     found = _import(built, spec, instance)
     if problem := found["problem"]:
-        place = f"{_shown(problem['file'], home)}:{problem['line']}: " if problem["file"] else ""
-        said = masked("", problem["text"])
-        mend = " ".join(filter(None, _mends(problem, home)))
-        sentence = f"{place}{spec} cannot be imported: {said}{'' if said.endswith('.') else '.'} {mend}".strip()
-        yield Finding(sentence, "error" if instance else "warning")
+        mends = filter(None, [*_mends(problem, home), _elsewhere(problem)])
+        yield Finding(" ".join([_refusal(spec, problem, home), *mends]), "error" if instance else "warning")
     for each in found["started"]:
         yield Finding(
             f"{_shown(each['file'], home)}:{each['line']} starts {each['what']} when the application is imported: each "
             f"web worker would run its jobs. {_way_out(each['what'])} See {HOW_TO_MOVE}."
         )
+
+
+def new_code(spec: str, home: Path, environ: Mapping[str, str], within_s: float) -> str:
+    """Why a process with this `environ` could not load `spec` now; "" when it could, or when nobody can say."""
+    with tempfile.TemporaryDirectory(prefix="whalefall-check-") as place:
+        problem = _imported(spec, home, environ, Path(place) / "answer", within_s)["problem"]
+    if not problem or not problem["kinds"]:  # no exception: too slow, or killed; the real one may have time and room
+        return ""
+    again = "Then: whalefall reload (without a name, which reads .env again)." if problem["variable"] else ""
+    return " ".join(filter(None, [_refusal(spec, problem, home), *_mends(problem, home), again]))
+
+
+def _refusal(spec: str, problem: Mapping[str, Any], home: Path) -> str:
+    place = f"{_shown(problem['file'], home)}:{problem['line']}: " if problem["file"] else ""
+    said = masked("", problem["text"])
+    return f"{place}{spec} cannot be imported: {said}{'' if said.endswith('.') else '.'}"
 
 
 def _shown(file: str, home: Path) -> Path:
@@ -80,8 +93,11 @@ def _mends(problem: Mapping[str, Any], home: Path) -> Iterator[str]:
         yield _module_mend(missing, home)
     if variable := problem["variable"]:
         yield f"Set {variable} in the environment or in .env."
-    if not _IN_THE_CODE & set(problem["kinds"]):
-        yield "If only this machine lacks something, check with --no-import."
+
+
+def _elsewhere(problem: Mapping[str, Any]) -> str:
+    wrong_everywhere = _IN_THE_CODE & set(problem["kinds"])
+    return "" if wrong_everywhere else "If only this machine lacks something, check with --no-import."
 
 
 def _module_mend(missing: str, home: Path) -> str:
@@ -112,21 +128,25 @@ def _import(built: Built, spec: str, instance: str) -> dict[str, Any]:
             own["LOG_DIR"] = scratch
         if not environ.get("SECRET_KEY", "").strip():
             own["SECRET_KEY"] = secrets.token_hex(32)  # the first start would generate one
-        try:
-            done = subprocess.run(
-                [*python.module("whalefall.planner.imported"), spec, str(answer)],
-                cwd=built.world.request.home,
-                env=environ | own,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # no pipe: what it leaves running would keep that open
-                stderr=subprocess.DEVNULL,
-                timeout=within_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            late = f"it takes longer than {within_s:g} s (start_timeout), and `serve` would not wait either"
-            return _answer(answer, late)
-        return _answer(answer, f"that ends its process {_by(done.returncode)}")
+        return _imported(spec, built.world.request.home, environ | own, answer, within_s)
+
+
+def _imported(spec: str, home: Path, environ: Mapping[str, str], answer: Path, within_s: float) -> dict[str, Any]:
+    try:
+        done = subprocess.run(
+            [*python.module("whalefall.planner.imported"), spec, str(answer)],
+            cwd=home,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # no pipe: what it leaves running would keep that open
+            stderr=subprocess.DEVNULL,
+            timeout=within_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        late = f"it takes longer than {within_s:g} s (start_timeout), and `serve` would not wait either"
+        return _answer(answer, late)
+    return _answer(answer, f"that ends its process {_by(done.returncode)}")
 
 
 def _answer(file: Path, otherwise: str) -> dict[str, Any]:
