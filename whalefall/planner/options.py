@@ -221,7 +221,7 @@ def _load(path: Path) -> tuple[dict[str, Any], str]:
         raise ConfigError(f"{place}:{line}: is not UTF-8, which TOML must be. Save the file as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         found = re.search(r" \(at line (\d+), column \d+\)", str(error))
-        line = int(found[1]) if found else len(text.splitlines()) or 1  # "at end of document"
+        line = int(found[1]) if found else text.rstrip("\n").count("\n") + 1  # "at end of document"
         said = str(error).replace(found[0], "") if found else str(error)
         raise ConfigError(f"{place}:{line}: is not TOML: {said}.") from None
     except OSError as error:

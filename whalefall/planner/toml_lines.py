@@ -22,9 +22,11 @@ def lines_of(text: str) -> Mapping[Path, int]:
     found: dict[Path, int] = {}
     table: Path = ()
     inside = ""  # the quotes of a text over several lines, in which nothing is a key
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines(): U+2028 ends no line of TOML
         rest = line
         if not inside:
+            if line.lstrip().startswith("#"):
+                continue
             if match := _HEADER.match(line):
                 table = _parts(match["name"])
                 _note(found, table, number)

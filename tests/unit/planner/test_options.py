@@ -239,7 +239,14 @@ def test_a_service_that_the_procfile_lacks_is_named_with_its_line(tmp_path: Path
         options.check_names(read(tmp_path), ["cache", "mail"])
 
 
-@given(st.text("[]='\".ab \n", max_size=60))
+@pytest.mark.parametrize("comment", ["# one\u2028line", '# """ opens nothing', "  # nor does '''"])
+def test_a_comment_does_not_move_the_lines(tmp_path: Path, comment: str) -> None:
+    (tmp_path / "whalefall.toml").write_text(f'{comment}\n[services.web]\nredy = "/"\n')
+    with pytest.raises(ConfigError, match=r"^whalefall.toml:3: \[services.web\] has no key 'redy'"):
+        read(tmp_path)
+
+
+@given(st.text("[]='\".ab# \n", max_size=60))
 def test_whatever_the_text_is_a_line_is_one_of_it(text: str) -> None:
     assert all(1 <= line <= len(text.splitlines()) for line in toml_lines.lines_of(text).values())
 
