@@ -13,8 +13,11 @@ from whalefall.plan.model import Plan
 
 
 def plan_to_json(plan: Plan, indent: int | None = None) -> str:
-    """The Plan as one JSON document. It holds secrets: the environment is in it."""
-    return json.dumps(plan, default=vars, indent=indent, ensure_ascii=False)
+    """The Plan as one JSON document, in ASCII. It holds secrets: the environment is in it.
+
+    An environment may hold bytes that are no text (os.environ has them as surrogates), which UTF-8 would refuse.
+    """
+    return json.dumps(plan, default=vars, indent=indent)
 
 
 def plan_from_json(text: str) -> Plan:

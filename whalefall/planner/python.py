@@ -23,6 +23,8 @@ def supervisor() -> tuple[str, ...]:
     """The beginning of an argv that becomes the supervisor.
 
     As PID 1 it loads the standard library and itself, and nothing that somebody put before or beside them: `-I` leaves
-    out PYTHONPATH, `-S` leaves out site-packages with its .pth files and sitecustomize, which may start threads.
+    out PYTHONPATH, `-S` leaves out site-packages with its .pth files and sitecustomize, which may start threads. `-I`
+    leaves out PYTHONUTF8 as well, by which both of us must make the same bytes of an environment.
     """
-    return (sys.executable, "-I", "-S", str(Path(whalefall.__file__).parent / "supervisor" / "__main__.py"))
+    main = Path(whalefall.__file__).parent / "supervisor" / "__main__.py"
+    return (sys.executable, "-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}", str(main))

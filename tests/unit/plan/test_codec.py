@@ -59,6 +59,13 @@ def test_a_plan_survives_json(plan: Plan) -> None:
     assert plan_from_json(plan_to_json(plan)) == plan
 
 
+def test_bytes_that_are_no_text_survive_json_and_its_bytes() -> None:
+    plan = Plan(
+        (Instance("web", 1, Command(("true",), "/", {"ODD": b"\xc3\xa9\xff".decode("ascii", "surrogateescape")})),)
+    )
+    assert plan_from_json(plan_to_json(plan).encode().decode()) == plan
+
+
 GOOD = Plan((Instance("web", 1, Command(("true",), "/"), ready=Probe("tcp", "127.0.0.1:1")),))
 
 
