@@ -27,9 +27,19 @@ HOW_TO_MOVE = "docs/how-to/move-from-flask-apscheduler.md"
 _DOCKER_S, _KUBERNETES_S = 10, 30  # what they wait by default between TERM and KILL
 _OURS = "WHALEFALL_"
 _NEARLY = 0.85  # all of them share ten letters
+_HARDLY_ANOTHER = 0.9  # a letter or two; in .env, where people write and no other program does
+_APART = ("scheduler", "release")  # names that change what happens; whoever misses one has nothing to see
 _NOT_READ = frozenset({"WHALEFALL_SUPERVISOR", "WHALEFALL_TOKEN"})  # a tag of our own; what the how-tos call a token
 # These are wrong wherever it is imported; of all others the cause may be what only this machine lacks.
-_IN_THE_CODE = {"SyntaxError", "ImportError", "NameError", "AttributeError", "TypeError", "AppImportError"}
+_IN_THE_CODE = {
+    "SyntaxError",
+    "ImportError",
+    "NameError",
+    "AttributeError",
+    "TypeError",
+    "AppImportError",
+    "JobDeclarationError",
+}
 
 
 def findings(built: Built, *, imports: bool = True) -> Iterator[Finding]:
@@ -38,6 +48,8 @@ def findings(built: Built, *, imports: bool = True) -> Iterator[Finding]:
         loads = loaded(built.world)
         for spec in filter(None, dict.fromkeys([*loads, built.world.app])):
             yield from _of_application(built, spec, loads.get(spec, ""))
+    for sentence in _of_names(built.world):
+        yield Finding(sentence)
     for sentence in _of_variables(built.world.environment):
         yield Finding(sentence)
     for sentence in _of_settings(built.world):
@@ -80,7 +92,7 @@ def new_code(spec: str, home: Path, environ: Mapping[str, str], within_s: float)
 def _refusal(spec: str, problem: Mapping[str, Any], home: Path) -> str:
     place = f"{_shown(problem['file'], home)}:{problem['line']}: " if problem["file"] else ""
     said = masked("", problem["text"])
-    return f"{place}{spec} cannot be imported: {said}{'' if said.endswith('.') else '.'}"
+    return f"{place}{spec} cannot be imported: {said}{'' if said.endswith(('.', '?')) else '.'}"
 
 
 def _shown(file: str, home: Path) -> Path:
@@ -163,12 +175,34 @@ def _by(code: int) -> str:
     return f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
 
 
+def _of_names(world: World) -> Iterator[str]:
+    """A name that misses ours by a letter, and an application that only one of the two has."""
+    running = world.running_roles()
+    names = [role.name for role in running]
+    for role in running:
+        near = difflib.get_close_matches(role.name, _APART, 1, _NEARLY)
+        if near and not role.role and role.name not in _APART and near[0] not in names:
+            yield f"{role.process.where}: '{role.name}' is treated as any other process. Did you mean '{near[0]}'?"
+    ours = [role for role in running if role.ours and role.role in ("web", "scheduler")]
+    given = next((role.app or world.app for role in ours if role.app or world.app), "")
+    for role in ours:
+        if given and not (role.app or world.app):
+            also = "no job of it would run" if role.role == "scheduler" else "nobody would see it"
+            yield (
+                f"{role.process.where}: {role.name} runs the built-in application and not {given}: {also}. "
+                f"Write: {role.process.command} {given}"
+            )
+
+
 def _of_variables(environment: Environment) -> Iterator[str]:
     """A misspelt variable of ours would be a default in silence."""
-    settings = [row["variable"] for row in table() if row["variable"].startswith(_OURS)]
-    known = {*settings, *PRIVATE, *_NOT_READ}
+    all_settings = [row["variable"] for row in table()]
+    settings = [name for name in all_settings if name.startswith(_OURS)]
+    known = {*all_settings, *PRIVATE, *_NOT_READ}
     for name, variable in environment.items():
         near = difflib.get_close_matches(name, settings, 1, _NEARLY)
+        if not near and Path(variable.source).name.startswith(".env"):
+            near = difflib.get_close_matches(name, all_settings, 1, _HARDLY_ANOTHER)
         if name not in known and (near or name.startswith(_OURS)):
             hint = f"Did you mean '{near[0]}'?" if near else f"There are: {', '.join(settings)}."
             yield f"{name} ({variable.source}) is no variable of whalefall's and is not read. {hint}"

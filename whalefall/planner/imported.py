@@ -18,7 +18,7 @@ from typing import Any
 from apscheduler.schedulers.base import BaseScheduler
 
 _NOT_THE_USERS = ("apscheduler", "flask_apscheduler")
-_GUNICORNS = "AppImportError"  # a whole sentence, whose class would tell nobody more
+_SENTENCES = {"AppImportError", "WhalefallError"}  # Gunicorn's and ours; the class would tell nobody more
 _INSTALLED = {"site-packages", "dist-packages"}
 _MESSAGE_SHOWN = 300  # characters; a database's has a paragraph
 _END_WITHIN_S = 2.0
@@ -52,9 +52,11 @@ def _told(error: BaseException, package: str) -> dict[str, Any]:
         kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
     )
     said = " ".join((error.msg if isinstance(error, SyntaxError) else _text(error)).split())
+    kinds = [each.__name__ for each in kind.__mro__]
+    said = said.removeprefix(f"{file}:{line}: ")  # who tells of the problem begins with that
     return {
-        "kinds": [each.__name__ for each in kind.__mro__],
-        "text": ": ".join(filter(None, [name * (kind.__name__ != _GUNICORNS), said[:_MESSAGE_SHOWN]])),
+        "kinds": kinds,
+        "text": ": ".join(filter(None, [name * (not _SENTENCES & set(kinds)), said[:_MESSAGE_SHOWN]])),
         "missing": (error.name or "") if isinstance(error, ModuleNotFoundError) else "",
         "variable": _unset_variable(error),
         "file": file,

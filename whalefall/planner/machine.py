@@ -4,6 +4,7 @@ What would keep `serve` from starting is an error, all else a warning; what is a
 """
 
 import contextlib
+import difflib
 import os
 import re
 import resource
@@ -43,7 +44,7 @@ _UTC = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "Zulu", "UCT")
 def findings(world: World) -> Iterator[Finding]:
     """A sentence each, with the mend."""
     yield from _ports(world)
-    for sentence in _places(world):
+    for sentence in (*_places(world), *_zone_of_jobs(world)):
         yield Finding(sentence, "error")
     for sentence in _hurts(world):
         yield Finding(sentence)
@@ -237,6 +238,17 @@ def _clock(world: World) -> Iterator[str]:
             f"TZ={name} ({source}) is for local times in logs; jobs that name no zone go by SCHEDULER_TIMEZONE, which "
             f"is {world.settings.scheduler_timezone}. Set SCHEDULER_TIMEZONE, too, if that is not meant."
         )
+
+
+def _zone_of_jobs(world: World) -> Iterator[str]:
+    """Our scheduler would end with this, again and again."""
+    name = world.settings.scheduler_timezone
+    if any(role.role == "scheduler" and role.ours for role in world.running_roles()) and not _is_zone(name):
+        zones = {zone.lower(): zone for zone in zoneinfo.available_timezones()}
+        near = difflib.get_close_matches(name.lower(), zones, 1)
+        mend = f"Did you mean '{zones[near[0]]}'?" if near else "Write one like 'Europe/Berlin' or 'UTC'."
+        source = world.environment["SCHEDULER_TIMEZONE"].source
+        yield f"SCHEDULER_TIMEZONE ({source}): there is no zone '{name}'. {mend}"
 
 
 def _is_zone(name: str) -> bool:

@@ -1,5 +1,6 @@
 """What the code says of a job: checked when it is said, with file and line in every complaint."""
 
+import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -107,7 +108,9 @@ def _policy_options(trigger: str, options: Mapping[str, Any]) -> dict[str, Any]:
             continue
         target = _OTHER_NAMES.get(name, name)
         if target not in POLICY_NAMES:
-            raise PolicyError(f"{name!r} is neither an argument of the trigger {trigger!r} nor a policy.")
+            near = difflib.get_close_matches(name, [*argument_names(trigger), *POLICY_NAMES], 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise PolicyError(f"{name!r} is neither an argument of the trigger {trigger!r} nor a policy.{hint}")
         if value is not None or target in ("misfire_grace_s", "timeout_s", "memory_mb"):
             policies[target] = value
     return policies

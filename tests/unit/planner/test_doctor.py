@@ -217,3 +217,33 @@ def test_settings_that_will_hurt_are_told(shop: Scene) -> None:
 
 def test_the_built_in_application_needs_no_advice(scene: Scene) -> None:
     assert list(findings(scene.build())) == []
+
+
+def test_a_misspelt_setting_is_told_where_people_write_it(shop: Scene) -> None:
+    shop.write(".env", "WEB_CONCURENCY=3\nSHOP_PORT=1\n").setting(WEB_THREAD="1")
+    assert warnings(shop) == [
+        "WEB_CONCURENCY (.env) is no variable of whalefall's and is not read. Did you mean 'WEB_CONCURRENCY'?"
+    ]
+
+
+def test_a_scheduler_that_is_misspelt_would_run_no_job_and_is_told(shop: Scene) -> None:
+    shop.procfile("web: python -m whalefall web shop:app\nschedular: gunicorn shop:app\nworkers: sleep 9\n")
+    assert warnings(shop) == [
+        "Procfile:2: 'schedular' is treated as any other process. Did you mean 'scheduler'?",
+    ]
+
+
+def test_an_application_that_only_one_of_the_two_has_is_told(shop: Scene) -> None:
+    shop.procfile("web: python -m whalefall web shop:app\nscheduler: python -m whalefall scheduler\n")
+    assert warnings(shop) == [
+        "Procfile:2: scheduler runs the built-in application and not shop:app: no job of it would run. "
+        "Write: python -m whalefall scheduler shop:app"
+    ]
+
+
+def test_a_job_that_cannot_be_is_told_once_and_without_a_class(shop: Scene) -> None:
+    code = f"{FLASK}from whalefall import Scheduler\nscheduler = Scheduler(app)\n"
+    assert refused(shop, f"{code}@scheduler.task('cron', id='report', hours=6)\ndef report(): ...\n") == (
+        "shop.py:5: shop:app cannot be imported: job 'report': 'hours' is neither an argument of the trigger 'cron' "
+        "nor a policy. Did you mean 'hour'?"
+    )

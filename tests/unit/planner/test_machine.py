@@ -229,6 +229,14 @@ def test_a_time_zone_that_is_none_or_does_not_reach_the_jobs_is_told(site: Scene
     assert told(site.procfile("web: python -m whalefall web\n").setting(SCHEDULER_TIMEZONE="")) == []
 
 
+def test_a_zone_of_the_jobs_that_there_is_not_is_an_error_where_a_scheduler_runs(site: Scene) -> None:
+    (sentence,) = told(site.setting(SCHEDULER_TIMEZONE="Europe/Berln"), weight="error")
+    assert (
+        sentence == "SCHEDULER_TIMEZONE (environment): there is no zone 'Europe/Berln'. Did you mean 'Europe/Berlin'?"
+    )
+    assert told(site.procfile("web: python -m whalefall web\n"), weight="error") == []
+
+
 def test_a_clock_before_our_own_installation_is_told(site: Scene, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(ROOT / "whalefall", copy / "whalefall", ignore=shutil.ignore_patterns("__pycache__"))

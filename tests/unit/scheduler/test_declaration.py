@@ -105,7 +105,7 @@ def test_apschedulers_names_work() -> None:
     ("options", "sentence"),
     [
         ({"hour": 25}, "'25': the field hour goes from 0 to 23"),
-        ({"hours": 1}, "'hours' is neither an argument of the trigger 'cron' nor a policy"),
+        ({"hours": 1}, "'hours' is neither an argument of the trigger 'cron' nor a policy. Did you mean 'hour'?"),
         ({"hour": 1, "overlap": "maybe"}, "overlap='maybe': write one of skip, queue, allow"),
         ({"hour": 1, "retries": -1}, "retries=-1: write 0 or more"),
         ({"hour": 1, "retries": "3"}, "retries='3': write a number"),
