@@ -203,5 +203,6 @@ def test_a_run_that_is_waited_for_tells_its_outcome_by_the_exit_code(shell, sqli
         assert re.fullmatch(r"run \S+ of talk succeeded after [\d.]+ s", ended)
         code, text = shell("jobs", "run", "fail", "--wait")
         assert (code, text.splitlines()[-1].partition(" s: ")[2]) == (1, "ValueError: the shelf is empty")
+        assert ", in fail\n" in text, "its traceback, with the line"
         code, text = shell("jobs", "run", "fail", "--wait", "--json")
         assert (code, json.loads(text)["state"]) == (1, "failed")

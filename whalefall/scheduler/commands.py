@@ -173,7 +173,8 @@ def jobs_run(
     took = f" after {run.duration_s:.3f} s" if run.duration_s is not None else ""
     why_not = (run.error.strip().splitlines() or [run.reason])[-1] if code else ""
     told = f"run {run_id} of {run.job_id} {_in_words(run)}{took}" + (f": {why_not}" if why_not else "")
-    return Answer("\n".join(filter(None, [run.output.rstrip(), told])), code)
+    traceback = run.error.rstrip() if code and "\n" in run.error.strip() else ""
+    return Answer("\n".join(filter(None, [run.output.rstrip(), traceback, told])), code)
 
 
 def _ended(state: SchedulerState, run_id: str) -> RunView:

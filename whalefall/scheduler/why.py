@@ -74,7 +74,10 @@ def _told(ledger: Ledger, row: RunRecord) -> Iterator[str]:
         if row.reason:
             yield f"Because: {row.reason}."
         if row.error:
-            yield f"Error: {row.error.strip().splitlines()[-1]}"
+            *before, last = row.error.strip().splitlines()
+            yield f"Error: {last}"
+            if before:
+                yield f"Its traceback: whalefall jobs show {row.run_id}"
     if row.state == RunState.QUEUED:
         yield from _leadership(ledger, row.created_at, ledger.now())
     for attempt in ledger.attempts(row.run_id):
