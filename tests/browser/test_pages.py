@@ -40,7 +40,7 @@ def test_a_run_is_started_with_arguments_and_watched_to_its_end(admin: Page, gat
     picture(admin, "run")
     gate.touch()
     expect(admin.locator("h1")).to_contain_text("succeeded", timeout=15_000)
-    expect(admin.get_by_text("admin pressed the button: the shop was down")).to_be_visible()
+    expect(admin.get_by_text("admin asked for it: the shop was down")).to_be_visible()
 
 
 def test_wrong_arguments_are_explained_in_the_dialog(admin: Page, open_page: OpenPage) -> None:

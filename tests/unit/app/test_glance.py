@@ -118,7 +118,7 @@ def test_a_runs_page_tells_why_it_ran_and_what_it_died_of(led: Flask) -> None:
     wrong = page.partition("What went wrong")[2].partition("</section>")[0]
     assert "Traceback (most recent call last)" in wrong
     assert "ValueError: as it was told to" in wrong
-    assert "admin pressed the button: to see it fail" in words(page)
+    assert "admin asked for it: to see it fail" in words(page)
     assert f"Run by {socket.gethostname()}" in words(page)
 
 
