@@ -106,6 +106,6 @@ def _more(row: dict[str, Any]) -> str:
         parts.append(row["reason"])
     if row["retry_in_s"] is not None:
         parts.append(f"next try in {row['retry_in_s']:.1f} s")
-    if row["last_exit"]:
+    if row["last_exit"] and row["last_exit"] not in parts:
         parts.append(f"last: {row['last_exit']}")
     return "; ".join(parts)

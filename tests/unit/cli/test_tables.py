@@ -53,14 +53,16 @@ def test_a_status_says_what_one_asks_next() -> None:
             "last_exit": "exited with code 1",
         },
         {**ROW, "name": "n.1", "state": "waiting", "pid": None, "uptime_s": None, "reason": "waits for web"},
+        {**ROW, "name": "s.1", "state": "starting", "reason": "exited with code 1", "last_exit": "exited with code 1"},
     ]
     supervisor = {"version": "1", "pid": 7, "state": "running", "uptime_s": 61}
     assert status({"supervisor": supervisor, "instances": rows}).splitlines() == [
         "whalefall 1 (pid 7), running for 1m01s",
-        "NAME   STATE    PID  UPTIME  RESTARTS  MEMORY  CPU  MORE",
-        "web.1  ready    12   5s      0         -       -",
-        "x.1    backoff  -    -       3         -       -    next try in 1.2 s; last: exited with code 1",
-        "n.1    waiting  -    -       0         -       -    waits for web",
+        "NAME   STATE     PID  UPTIME  RESTARTS  MEMORY  CPU  MORE",
+        "web.1  ready     12   5s      0         -       -",
+        "x.1    backoff   -    -       3         -       -    next try in 1.2 s; last: exited with code 1",
+        "n.1    waiting   -    -       0         -       -    waits for web",
+        "s.1    starting  12   5s      0         -       -    exited with code 1",
     ]
 
 
