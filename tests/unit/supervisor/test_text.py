@@ -73,6 +73,16 @@ CLOSING = [
     "[2026-11-29 16:05:14 +0000] [26154] [ERROR] Shutting down: Master",
     "[2026-11-29 16:05:14 +0000] [26154] [ERROR] Reason: Worker failed to boot.",
 ]
+STUMBLE = [
+    *CLOSING[:2],
+    "Traceback (most recent call last):",
+    '  File "/srv/gunicorn/arbiter.py", line 299, in handle_chld',
+    "gunicorn.errors.HaltServer: <HaltServer 'Worker failed to boot.' 3>",
+    "During handling of the above exception, another exception occurred:",
+    "Traceback (most recent call last):",
+    '  File "<frozen runpy>", line 198, in _run_module_as_main',
+    "gunicorn.errors.HaltServer: <HaltServer 'Worker failed to boot.' 3>",
+]
 CHAINED = [
     "Traceback (most recent call last):",
     "KeyError: 'a'",
@@ -83,7 +93,9 @@ CHAINED = [
 
 def test_gunicorns_words_about_its_own_end_are_not_the_reason() -> None:
     assert last_words([*REASON, *CLOSING]) == REASON
+    assert last_words([*REASON, *STUMBLE]) == last_words([*REASON, *STUMBLE, *CLOSING]) == REASON
     assert last_words(CLOSING) == CLOSING, "better than nothing"
+    assert last_words(STUMBLE[-1:]) == STUMBLE[-1:]
     assert last_words([]) == []
 
 

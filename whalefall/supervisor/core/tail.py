@@ -16,16 +16,26 @@ _CLOSING = re.compile(
     r"\[[-\d]{10} [^]]*] \[\d+] \[[A-Z]+] (Worker exiting|Worker \(pid:\d+\) (exited with code|was sent SIGTERM)|"
     r"Shutting down: Master|Reason: |Control socket listening)"
 )
+# Two workers that end together make its master stumble over its own end (27.0): two tracebacks, and both tell nothing.
+_HALT = "gunicorn.errors.HaltServer: "
 _TRACEBACK = "Traceback (most recent call last):"
+_CHAINED = "During handling of the above exception, another exception occurred:"
 _LOGGED = re.compile(r"\[?\d{4}-\d\d-\d\d|(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")  # the traceback was lived through
 
 
 def last_words(lines: Sequence[str]) -> list[str]:
     """`lines` without what Gunicorn says behind the reason of its end; all of them where that is all there is."""
     end = len(lines)
-    while end and _CLOSING.match(lines[end - 1]):
-        end -= 1
+    while end and (closing := _closing(lines[:end])):
+        end -= closing
     return list(lines[:end] or lines)
+
+
+def _closing(lines: Sequence[str]) -> int:
+    """How many of the last lines are one such word."""
+    if lines[-1].startswith(_HALT):
+        return next((number for number, line in enumerate(reversed(lines), 1) if line == _TRACEBACK), 0)
+    return 1 if lines[-1] == _CHAINED or _CLOSING.match(lines[-1]) else 0
 
 
 def last_error(lines: Sequence[str]) -> str:
