@@ -43,7 +43,7 @@ bench-scheduler: setup  ## the scheduler beside APScheduler, on SQLite and Postg
 	$(BIN)/python -m bench.scheduler
 
 chaos: setup  ## deaths, hangs and storms under load; rewrites docs/reference/faults.md; WHALEFALL_CHAOS_S=600 for a long one
-	@bash .ci/system-packages redis postgresql
+	@bash .ci/system-packages redis postgresql faketime
 	WHALEFALL_WRITE_MATRIX=1 $(PYTEST) -q -m chaos tests/chaos
 
 mutants: $(VENV)/.ready  ## break the engine on purpose and see that the tests notice
