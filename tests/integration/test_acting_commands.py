@@ -83,9 +83,9 @@ def test_what_does_not_become_ready_is_told_with_its_last_words(site: Deployment
     found = document(site, "reload", "web", code=1)
     assert "web.1 is not reloaded: " in found["error"]
     assert (
-        "the old one goes on serving. It said: \"ModuleNotFoundError: No module named 'no_such_module'\"."
-        in (found["error"])
-    )
+        "the old one goes on serving. It said: \"ModuleNotFoundError: No module named 'no_such_module'\" "
+        f"({site.directory}/shop.py:1). See: "
+    ) in found["error"]
     assert done_to(found) == {"web.1": ""}
     assert site.master("web") == pid
     assert site.get("/").text == "ok"

@@ -23,6 +23,8 @@ SETTLED = ("stopped", "finished", "failed")
 UP = ("ready", "finished")
 _SAID_MAX = 300  # characters of a last line; the whole is in the crash report
 _TELLS_WHY = re.compile(r"\[(emerg|crit)\]|^[\w.]*(Error|Exception)\b")  # Nginx's way to say it, and Python's
+_FRAME = re.compile(r'File "(?P<file>/[^"]+)", line (?P<line>\d+)')
+_INSTALLED = re.compile(r"/(site|dist)-packages/|/lib/python3")
 
 _Rows = Mapping[str, Row]
 _Done = Callable[[Row, Row], bool]  # (the row now, the row before)
@@ -201,9 +203,20 @@ def _last_words(where: Path, name: str, after: int) -> str:
     with contextlib.suppress(ControlError):
         for report in ask(where, Request("why", name, lines=1))["dossiers"]:
             lines = [line.strip() for line in report["lines"] if line.strip()] if report["generation"] > after else []
-            telling = [line for line in lines if _TELLS_WHY.search(line)]
+            telling = [at for at, line in enumerate(lines) if _TELLS_WHY.search(line)]
             if lines:
-                return f' It said: "{(telling or lines)[-1][:_SAID_MAX]}".'
+                last = (telling or [len(lines) - 1])[-1]
+                return f' It said: "{lines[last][:_SAID_MAX]}"{_place(lines[:last])}.'
+    return ""
+
+
+def _place(lines: Sequence[str]) -> str:
+    """Of the innermost code of the user's own in the traceback that ends `lines`: ` (file:line)`, or ""."""
+    for line in reversed(lines):
+        if line.startswith("Traceback "):
+            break
+        if (found := _FRAME.match(line)) and not _INSTALLED.search(found["file"]):
+            return f" ({found['file']}:{found['line']})"
     return ""
 
 
