@@ -48,8 +48,7 @@ class Dossiers:
             dossier = {**dossier, "lines": dossier["lines"][len(dossier["lines"]) // 2 + 1 :]}
             text = json.dumps(dossier, ensure_ascii=False)
         fresh = f"{self.directory}/.new"
-        with open(fresh, "w", errors="surrogateescape") as file:
-            file.write(text)
+        files.write(fresh, text)
         os.replace(fresh, f"{self.directory}/{dossier['at']:.3f}-{dossier['instance']}.json")
         for old in self._files()[:-KEPT]:
             files.remove(old)

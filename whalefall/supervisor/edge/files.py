@@ -9,9 +9,15 @@ from collections.abc import Iterable
 
 
 def read(path: str) -> str:
-    """Raises OSError."""
-    with open(path, errors="surrogateescape") as file:
+    """As UTF-8, whatever the locale says: services do not ask it either. Raises OSError."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
         return file.read()
+
+
+def write(path: str, text: str) -> None:
+    """What `read` gives back. Raises OSError."""
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
 
 
 def remove(path: str) -> None:
