@@ -24,7 +24,7 @@ def plan_from_json(text: str) -> Plan:
     """Raises PlanError with the path of the first thing that is wrong."""
     try:
         document = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise PlanError(f"the Plan is not JSON: {error}") from None
     try:
         plan: Plan = _decode(Plan, document)

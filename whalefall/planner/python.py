@@ -26,5 +26,5 @@ def supervisor() -> tuple[str, ...]:
     out PYTHONPATH, `-S` leaves out site-packages with its .pth files and sitecustomize, which may start threads. `-I`
     leaves out PYTHONUTF8 as well, by which both of us must make the same bytes of an environment.
     """
-    main = Path(whalefall.__file__).parent / "supervisor" / "__main__.py"
-    return (sys.executable, "-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}", str(main))
+    utf8 = ("-X", "utf8=1") if sys.flags.utf8_mode else ()
+    return (sys.executable, "-I", "-S", *utf8, str(Path(whalefall.__file__).parent / "supervisor" / "__main__.py"))

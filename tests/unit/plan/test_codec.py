@@ -98,3 +98,9 @@ def test_what_is_wrong_is_named_by_its_path(change, sentence) -> None:
 def test_what_is_no_plan_at_all_is_refused(text: str) -> None:
     with pytest.raises(PlanError):
         plan_from_json(text)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000])
+def test_what_is_no_json_is_one_sentence(text: str) -> None:
+    with pytest.raises(PlanError, match=r"^the Plan is not JSON: "):
+        plan_from_json(text)
