@@ -51,7 +51,7 @@ def test_a_disk_that_does_not_take_them_is_reported_once_and_survived(tmp_path: 
 def test_the_locale_does_not_matter(tmp_path: Path) -> None:
     """A service says what it likes; in a Latin-1 locale its crash report once ended PID 1."""
     found = {**dossier(1.0), "lines": ["\u2192 \u9be8"]}
-    code = f"from whalefall.supervisor.edge.dossiers import Dossiers; Dossiers({str(tmp_path)!r}).keep({ascii(found)})"
+    code = f"from whalefall.supervisor.edge.dossiers import Dossiers; Dossiers({str(tmp_path)!r}).keep({found!a})"
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": ":".join(sys.path)}
     subprocess.run([sys.executable, "-c", code], env=ascii_only, timeout=60, check=True)
     assert Dossiers(str(tmp_path)).about(["web.1"], 1) == [found]
