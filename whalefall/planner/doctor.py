@@ -72,6 +72,8 @@ def _of_application(built: Built, spec: str, instance: str) -> Iterator[Finding]
     if problem := found["problem"]:
         mends = filter(None, [*_mends(problem, home), _elsewhere(problem)])
         yield Finding(" ".join([_refusal(spec, problem, home), *mends]), "error" if instance else "warning")
+    if found["pages_missing"]:
+        yield Finding(f"{spec} has no /scheduler, no /dashboard and no API: `install(app)` of whalefall.app.", "note")
     for each in found["started"]:
         yield Finding(
             f"{_shown(each['file'], home)}:{each['line']} starts {each['what']} when the application is imported: each "
@@ -167,7 +169,7 @@ def _answer(file: Path, otherwise: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(file.read_bytes())
     except (OSError, ValueError):
         problem = {"kinds": [], "text": otherwise, "missing": "", "variable": "", "file": "", "line": 0}
-        return {"started": [], "problem": problem}
+        return {"started": [], "problem": problem, "pages_missing": False}
     return found
 
 

@@ -5,6 +5,7 @@ APScheduler's `start` is replaced by one that takes notes, and our own scheduler
 run.
 """
 
+import inspect
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 from apscheduler.schedulers.base import BaseScheduler
@@ -20,28 +21,53 @@ from apscheduler.schedulers.base import BaseScheduler
 _NOT_THE_USERS = ("apscheduler", "flask_apscheduler")
 _SENTENCES = {"AppImportError", "WhalefallError"}  # Gunicorn's and ours; the class would tell nobody more
 _INSTALLED = {"site-packages", "dist-packages"}
+_SCHEDULER, _PAGES = "whalefall_scheduler", "whalefall"  # what our two leave in `app.extensions`
 _MESSAGE_SHOWN = 300  # characters; a database's has a paragraph
 _END_WITHIN_S = 2.0
 
 
 def main(spec: str, answer: Path) -> None:
-    """Writes {"started": [{"what", "file", "line"}], "problem": {…} or null}."""
+    """Writes {"started": [{"what", "file", "line"}], "problem": {…} or null, "pages_missing": …}."""
     started: list[dict[str, Any]] = []
 
     def note(scheduler: BaseScheduler, *_: Any, **__: Any) -> None:
         started.append(_where(type(scheduler).__name__))
 
     BaseScheduler.start = note
-    problem = None
+    problem, pages_missing = None, False
     try:
         from gunicorn.util import import_app  # noqa: PLC0415 - it reads MODULE:CALLABLE as the web will
 
-        import_app(spec)
+        found = import_app(spec)
+        problem, pages_missing = _no_application(found, spec), _pages_missing(found)
     except BaseException as error:  # noqa: BLE001 - the border: whatever a module does
         problem = _told(error, spec.partition(":")[0].partition(".")[0])
-    answer.write_text(json.dumps({"started": started, "problem": problem}), encoding="utf-8")
+    told = {"started": started, "problem": problem, "pages_missing": pages_missing}
+    answer.write_text(json.dumps(told), encoding="utf-8")
     # A thread that the application started on import would keep this process for ever.
     threading.Thread(target=_end_anyway, daemon=True).start()
+
+
+def _no_application(found: Any, spec: str) -> dict[str, Any] | None:
+    """A factory that was named without being called: each request would end in its TypeError."""
+    if not isinstance(found, FunctionType):
+        return None
+    try:
+        inspect.signature(found).bind({}, print)
+    except TypeError:
+        said = f"it is a function without the two arguments of a WSGI application. If it makes one, write '{spec}()'"
+        return {"kinds": ["TypeError"], "text": said, "missing": "", "variable": "", **_at(found)}
+    return None
+
+
+def _at(function: FunctionType) -> dict[str, Any]:
+    return {"file": str(Path(function.__code__.co_filename).absolute()), "line": function.__code__.co_firstlineno}
+
+
+def _pages_missing(found: Any) -> bool:
+    """A Flask application with our scheduler, but without our pages."""
+    extensions = getattr(found, "extensions", None)
+    return isinstance(extensions, dict) and _SCHEDULER in extensions and _PAGES not in extensions
 
 
 def _told(error: BaseException, package: str) -> dict[str, Any]:

@@ -24,8 +24,8 @@ def shop(scene: Scene) -> Scene:
 
 def warnings(scene: Scene, code: str = FLASK) -> list[str]:
     found = list(findings(scene.write("shop.py", code).build()))
-    assert [each.sentence for each in found if each.weight != "warning"] == []
-    return [each.sentence for each in found]
+    assert [each.sentence for each in found if each.weight == "error"] == []
+    return [each.sentence for each in found if each.weight == "warning"]
 
 
 def refused(scene: Scene, code: str) -> str:
@@ -247,3 +247,21 @@ def test_a_job_that_cannot_be_is_told_once_and_without_a_class(shop: Scene) -> N
         "shop.py:5: shop:app cannot be imported: job 'report': 'hours' is neither an argument of the trigger 'cron' "
         "nor a policy. Did you mean 'hour'?"
     )
+
+
+def test_a_factory_that_is_named_without_being_called_is_refused(shop: Scene) -> None:
+    shop.procfile("web: python -m whalefall web shop:create_app\n")
+    code = "from flask import Flask\n\n\ndef create_app(test=None):\n    return Flask(__name__)\n"
+    assert refused(shop, code) == (
+        "shop.py:4: shop:create_app cannot be imported: it is a function without the two arguments of a WSGI "
+        "application. If it makes one, write 'shop:create_app()'."
+    )
+    assert warnings(shop, "def create_app(environ, start_response): ...\n") == []
+
+
+@pytest.mark.parametrize(("install", "told"), [("", 1), ("from whalefall.app import install\ninstall(app)\n", 0)])
+def test_jobs_without_their_pages_are_noted(shop: Scene, install: str, told: int) -> None:
+    code = f"{FLASK}from whalefall import Scheduler\nscheduler = Scheduler(app)\n{install}"
+    found = list(findings(shop.write("shop.py", code).build()))
+    said = "shop:app has no /scheduler, no /dashboard and no API: `install(app)` of whalefall.app."
+    assert [(each.sentence, each.weight) for each in found] == [(said, "note")] * told
