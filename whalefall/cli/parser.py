@@ -74,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     _attach(plan)
     plan.add_argument("--for-supervisor", action="store_true", help=argparse.SUPPRESS)
     plan.add_argument("--scale", default="", help=argparse.SUPPRESS)  # the supervisor's, over --formation
-    check = add("check", "validate Procfile, .env, settings, options and the Nginx configuration", "planning")
+    check = add("check", "say what serve would refuse: Procfile, .env, settings, application, machine", "planning")
     _plan_options(check)
     check.add_argument("--json", action="store_true", help="what was found, as one JSON document")
     check.add_argument("--no-import", action="store_true", help="leave the application alone, where it cannot run")
