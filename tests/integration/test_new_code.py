@@ -3,13 +3,16 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.deployment import Deployment
 from tests.support.waiting import wait_until
+from whalefall.cli import newcode
 
 SHOP = "from flask import Flask\nfrom whalefall import Scheduler\napp = Flask(__name__)\nscheduler = Scheduler(app)\n"
 
 
-def test_code_that_does_not_load_leaves_the_scheduler_alone(tmp_path: Path) -> None:
+def test_code_that_does_not_load_leaves_the_scheduler_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = tmp_path / "shop.py"
     shop.write_text(SHOP)
     with Deployment(tmp_path, "shop:app", NGINX_BINARY="") as deployment:
@@ -25,6 +28,11 @@ def test_code_that_does_not_load_leaves_the_scheduler_alone(tmp_path: Path) -> N
             "which reads .env again). (whalefall restart scheduler.1 does not ask.)\n"
         )
         assert deployment.master("scheduler") == pid
+        assert newcode.environ_of_scheduler(pid)["WHALEFALL_APP"] == "shop:app"
+        with monkeypatch.context() as somebody:
+            somebody.setattr("os.geteuid", lambda: 4711)
+            assert newcode.environ_of_scheduler(pid) == {}, "nothing is imported by somebody else"
+        assert newcode.environ_of_scheduler(deployment.master("web")) == {}
         told = json.loads(deployment.whalefall("reload", "scheduler.1", "--json").stdout)
         assert (told["ok"], [row["name"] for row in told["instances"]]) == (False, ["scheduler.1"])
 

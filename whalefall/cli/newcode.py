@@ -6,6 +6,7 @@ with the variables that the running scheduler has, except that it is told not to
 is no refusal, and `restart` asks nobody.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def refuse_what_does_not_load(rows: Iterable[Row]) -> None:
     from whalefall.planner import doctor, services
 
     for row in rows:
-        environ = _environ_of_scheduler(row["pid"]) if row["pid"] else {}
+        environ = environ_of_scheduler(row["pid"]) if row["pid"] else {}
         if spec := environ.get("WHALEFALL_APP", ""):
             home = Path(f"/proc/{row['pid']}/cwd").resolve()
             if problem := doctor.new_code(spec, home, environ, services.START_TIMEOUT_S):
@@ -32,10 +33,12 @@ def refuse_what_does_not_load(rows: Iterable[Row]) -> None:
                 )
 
 
-def _environ_of_scheduler(pid: int) -> Mapping[str, str]:
-    """{} for any other process, and where it may not be read."""
+def environ_of_scheduler(pid: int) -> Mapping[str, str]:
+    """{} for any other process, and where it is not ours: root would leave files of root's in that user's DATA_DIR."""
     process = Path(f"/proc/{pid}")
     try:
+        if process.stat().st_uid != os.geteuid():
+            return {}
         if _OUR_SCHEDULER not in (process / "cmdline").read_bytes().decode(errors="replace"):
             return {}
         entries = (process / "environ").read_bytes().decode(errors="surrogateescape").split("\0")
