@@ -98,6 +98,7 @@ class Loop:
     reload: bool = False
     hangup_stops: bool = False
     after_turn: list["AfterTurn"] = field(factory=list)
+    defects: set[str] = field(factory=set)  # that were told
 
     def run(self, plan: Plan) -> int:
         """Keeps `plan` true until everything has stopped; the code to exit with."""
@@ -146,7 +147,7 @@ class Loop:
         self._look_at_the_clock()
         self._work_off()
         for hook in self.after_turn:
-            hook.turn_ended()
+            self._within("the end of a turn", hook.turn_ended)
 
     def _sources(self) -> Iterable[tuple[selectors.BaseSelector, selectors.SelectorKey]]:
         """Waits for them; each with the selector that it stands in."""
@@ -181,8 +182,19 @@ class Loop:
                 selector.unregister(key.fileobj)
         self._tell_defect(f"{kind} {name}".strip(), error)
 
+    def _within(self, where: str, act: Callable[..., None], *arguments: object) -> None:
+        """The border: what goes wrong in one place must not end the site."""
+        try:
+            act(*arguments)
+        except Exception as error:  # noqa: BLE001 - see above
+            self._tell_defect(where, error)
+
     def _tell_defect(self, where: str, error: Exception) -> None:
-        self.tell(do.Report(f"a defect in whalefall: {where} raised {type(error).__name__}: {error}", level="error"))
+        """Each once: it may come again with every turn."""
+        text = f"a defect in whalefall: {where} raised {type(error).__name__}: {error}"
+        if text not in self.defects:
+            self.defects.add(text)
+            self.tell(do.Report(text, level="error"))
 
     def _timeout(self) -> float | None:
         if self.queue:  # a hook has posted something at the end of the turn
@@ -198,7 +210,7 @@ class Loop:
         self.output.resume()
         self.output.look_at_the_clock(now)
         for hook in self.after_turn:
-            hook.time_has_come(now)
+            self._within("a look at the clock", hook.time_has_come, now)
         deadline = self.engine.next_deadline()
         if deadline is not None and deadline <= now:
             self.queue.append(DeadlinePassed())
@@ -224,10 +236,7 @@ class Loop:
                 self.output.drain(life)
             self.queue.append(exited)
             for hook in self.after_turn:
-                try:
-                    hook.reaped(exited)
-                except Exception as error:  # noqa: BLE001 - the border: reaping goes on whatever a hook does
-                    self._tell_defect("reaping", error)
+                self._within("reaping", hook.reaped, exited)
 
     def _work_off(self) -> None:
         """Events until there are none; then see which trees have emptied, which may make new ones."""
@@ -263,7 +272,7 @@ class Loop:
         on_their_way: list[tuple[str, Begun]] = []
         for action in actions:
             if not isinstance(action, do.Spawn):
-                self._do(action)
+                self._within(type(action).__name__, self._do, action)
                 continue
             begun = self._begin(action.life, action.instance)
             if isinstance(begun, Begun):
@@ -453,16 +462,15 @@ class Loop:
         asked = LAST_WORDS_WITHIN if report.tail_lines else 0
         said = last_words(self.output.last(report.instance, asked, report.life))
         error, said = last_error(said), said[-report.tail_lines :]
-        if error and report.tail_lines == 1:
-            self.output.say(f'{report.text}. Last error: "{error[:_LAST_LINE_SHOWN]}"')
+        told = report.text
+        if error:
+            told += f'. Last error: "{error[:_LAST_LINE_SHOWN]}"'
         elif len(said) == 1:
-            self.output.say(f'{report.text}. Last line: "{said[0][:_LAST_LINE_SHOWN]}"')
-        elif said:
-            self.output.say(f"{report.text}. Its last {len(said)} lines:")
-            for line in said:
-                self.output.say(f"    {report.instance} | {line}")
-        else:
-            self.output.say(report.text)
+            told += f'. Last line: "{said[0][:_LAST_LINE_SHOWN]}"'
+        lines = said if report.tail_lines > 1 and len(said) > 1 else []
+        self.output.say(f"{told}. Its last {len(lines)} lines:" if lines else told)
+        for line in lines:
+            self.output.say(f"    {report.instance} | {line}")
 
     def _end_what_is_left(self) -> None:
         """Orphans that nothing tied to a service, then our last words."""
