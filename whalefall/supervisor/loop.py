@@ -147,7 +147,7 @@ class Loop:
         self._look_at_the_clock()
         self._work_off()
         for hook in self.after_turn:
-            self._within("the end of a turn", hook.turn_ended)
+            self._within(hook.turn_ended)
 
     def _sources(self) -> Iterable[tuple[selectors.BaseSelector, selectors.SelectorKey]]:
         """Waits for them; each with the selector that it stands in."""
@@ -182,12 +182,12 @@ class Loop:
                 selector.unregister(key.fileobj)
         self._tell_defect(f"{kind} {name}".strip(), error)
 
-    def _within(self, where: str, act: Callable[..., None], *arguments: object) -> None:
+    def _within(self, act: Callable[..., None], *arguments: object) -> None:
         """The border: what goes wrong in one place must not end the site."""
         try:
             act(*arguments)
         except Exception as error:  # noqa: BLE001 - see above
-            self._tell_defect(where, error)
+            self._tell_defect(f"{act.__qualname__}({', '.join(type(each).__name__ for each in arguments)})", error)
 
     def _tell_defect(self, where: str, error: Exception) -> None:
         """Each once: it may come again with every turn."""
@@ -210,7 +210,7 @@ class Loop:
         self.output.resume()
         self.output.look_at_the_clock(now)
         for hook in self.after_turn:
-            self._within("a look at the clock", hook.time_has_come, now)
+            self._within(hook.time_has_come, now)
         deadline = self.engine.next_deadline()
         if deadline is not None and deadline <= now:
             self.queue.append(DeadlinePassed())
@@ -236,7 +236,7 @@ class Loop:
                 self.output.drain(life)
             self.queue.append(exited)
             for hook in self.after_turn:
-                self._within("reaping", hook.reaped, exited)
+                self._within(hook.reaped, exited)
 
     def _work_off(self) -> None:
         """Events until there are none; then see which trees have emptied, which may make new ones."""
@@ -272,7 +272,7 @@ class Loop:
         on_their_way: list[tuple[str, Begun]] = []
         for action in actions:
             if not isinstance(action, do.Spawn):
-                self._within(type(action).__name__, self._do, action)
+                self._within(self._do, action)
                 continue
             begun = self._begin(action.life, action.instance)
             if isinstance(begun, Begun):
