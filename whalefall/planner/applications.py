@@ -25,6 +25,9 @@ def check(spec: str, directory: Path, environ: Mapping[str, str], where: str) ->
     module, _, attribute = spec.partition(":")
     missing, origin = _find(module, _search(directory, environ))
     if missing:
+        above, _, last = spec.rpartition(".")
+        if above and ":" not in spec and not _find(above, _search(directory, environ))[0]:
+            raise ConfigError(f"{where}: there is no module '{spec}'. Did you mean '{above}:{last}'?")
         raise ConfigError(
             f"{where}: there is no module '{missing}' in {directory} or among the installed packages. "
             f"{suggestion(missing, directory)}"

@@ -24,7 +24,8 @@ def supervisor() -> tuple[str, ...]:
 
     As PID 1 it loads the standard library and itself, and nothing that somebody put before or beside them: `-I` leaves
     out PYTHONPATH, `-S` leaves out site-packages with its .pth files and sitecustomize, which may start threads. `-I`
-    leaves out PYTHONUTF8 as well, by which both of us must make the same bytes of an environment.
+    leaves out PYTHONUTF8 as well, by which both of us must make the same bytes of an environment, and
+    PYTHONDONTWRITEBYTECODE.
     """
-    utf8 = ("-X", "utf8=1") if sys.flags.utf8_mode else ()
-    return (sys.executable, "-I", "-S", *utf8, str(Path(whalefall.__file__).parent / "supervisor" / "__main__.py"))
+    kept = (*(("-X", "utf8=1") if sys.flags.utf8_mode else ()), *(("-B",) if sys.dont_write_bytecode else ()))
+    return (sys.executable, "-I", "-S", *kept, str(Path(whalefall.__file__).parent / "supervisor" / "__main__.py"))

@@ -52,6 +52,11 @@ def test_the_first_part_that_is_missing_is_named(here: Path, spec: str, missing:
         check(spec, here, {}, "X")
 
 
+def test_a_dot_instead_of_the_colon_is_told_as_that(here: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^X: there is no module 'shop\.app'\. Did you mean 'shop:app'\?$"):
+        check("shop.app", here, {}, "X")
+
+
 @pytest.mark.parametrize(
     ("spec", "text", "hint"),
     [

@@ -295,7 +295,8 @@ def _number(name: str, text: str, item: str) -> int:
     if text in names:
         return names[text]
     if not text.isdigit() or not low <= int(text) <= high:
-        raise CronSyntaxError(f"{item!r}: the field {_LABELS.get(name, name)} goes from {low} to {high}.")
+        words = f", or {', '.join(names)}" if names else ""
+        raise CronSyntaxError(f"{item!r}: the field {_LABELS.get(name, name)} goes from {low} to {high}{words}.")
     return int(text)
 
 
