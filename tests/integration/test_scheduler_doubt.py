@@ -106,7 +106,8 @@ def test_a_job_whose_run_is_somebody_elses_is_told_and_its_result_dropped(
         roster = state.runtime.roster
         with caplog.at_level(logging.WARNING, "whalefall"):
             wait_until(lambda: not roster.run_ids(), "the job has seen `current_run.cancelled`, and ended")
-        assert f"the result of run {run_id} (attempt 1) was dropped" in caplog.text
+            dropped = f"the result of run {run_id} (attempt 1) was dropped"
+            wait_until(lambda: dropped in caplog.text, "it is told")
         view = state.admin.get_run(run_id)
         assert (view.state, view.claimed_by, view.attempt) == ("running", "another", 2), "untouched"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
 from tests.support.waiting import wait_until
 from tests.unit.app.conftest import Visitor, as_user
@@ -18,7 +19,7 @@ from whalefall import Scheduler, current_run
 from whalefall.app.pages.scheduler import JobRow, needs_attention, remaining_s
 from whalefall.scheduler import of
 from whalefall.scheduler.ledger import overview
-from whalefall.scheduler.ledger.engine import reading
+from whalefall.scheduler.ledger.engine import reading, writing
 from whalefall.scheduler.ledger.overview import Result
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -141,6 +142,16 @@ def test_a_jobs_page_plots_each_run_and_tells_what_is_usual(led: Flask) -> None:
     assert re.search(r"Usually takes [\d.]+ m?s", words(page))
     assert page.count('id="r-') == 3
     assert "How long the runs took, the longest" in page
+
+
+def test_runs_that_took_less_than_the_clock_can_tell_are_plotted_too(led: Flask) -> None:
+    admin = as_user(led, "admin")
+    run_id = run(admin, "greet", "succeeded")
+    with writing(of(led).engine) as connection:
+        connection.execute(text("UPDATE wf_run SET finished_at = started_at WHERE run_id = :id"), {"id": run_id})
+    page = admin.get("/scheduler/jobs/greet").text
+    assert page.count('<rect class="bar good"') == 1
+    assert "the longest 0 ms" in page
 
 
 def row(*durations_s: float, **job: Any) -> JobRow:

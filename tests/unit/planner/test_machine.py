@@ -80,12 +80,10 @@ def test_a_port_that_somebody_has_is_refused_unless_it_is_this_very_whalefall(si
     ("variable", "weight"),
     [("RUN_DIR", "error"), ("DATA_DIR", "error"), ("LOG_DIR", "warning")],  # without log files the site goes on
 )
-def test_a_place_that_cannot_be_made_is_told(site: Scene, tmp_path: Path, variable: str, weight: str) -> None:
-    (tmp_path / "file").write_text("")
-    found = told(site.setting(**{variable: str(tmp_path / "file" / "x")}), weight)
-    assert (
-        f"{variable}: {tmp_path}/file/x cannot be made, because {tmp_path}/file is no directory. Set another." in found
-    )
+def test_a_place_that_cannot_be_made_is_told(site: Scene, variable: str, weight: str) -> None:
+    with tempfile.NamedTemporaryFile(prefix="wf-") as file:  # of few letters, as a RUN_DIR needs them
+        found = told(site.setting(**{variable: f"{file.name}/x"}), weight)
+    assert f"{variable}: {file.name}/x cannot be made, because {file.name} is no directory. Set another." in found
 
 
 @with_nginx

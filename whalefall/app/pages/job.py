@@ -37,7 +37,7 @@ def show_job(job_id: str) -> ResponseReturnValue:
         row=rows_of([job_id])[0],
         runs=page.runs,
         bars=show.bars(page.runs[::-1]),
-        longest_s=max((run.duration_s or 0 for run in page.runs), default=0),
+        longest_s=max((run.duration_s for run in page.runs if run.duration_s is not None), default=None),
         next_page=page.next,
         trigger=represent.trigger_text(job),
         words=schedule_words(job),
