@@ -37,11 +37,11 @@ export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot CONTAINERS_CONF=$here/contain
 podman=(podman --root "$store" --runroot /run/whalefall-test-containers --runtime runc --cgroup-manager cgroupfs)
 
 install_engine() {
-  has podman && has runc && has debootstrap && has_network && return
-  [ "$(id -u)" = 0 ] || skip "no Docker daemon answers, and only root can install podman (apt-get install podman runc debootstrap netavark aardvark-dns)"
+  has podman && has runc && has debootstrap && has_network && has iptables && return
+  [ "$(id -u)" = 0 ] || skip "no Docker daemon answers, and only root can install podman (apt-get install podman runc debootstrap netavark aardvark-dns iptables)"
   has apt-get || skip "no Docker daemon answers, and there is no apt-get to install podman with"
   apt-get update -q >/dev/null &&
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends podman buildah runc debootstrap netavark aardvark-dns >/dev/null ||
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends podman buildah runc debootstrap netavark aardvark-dns iptables >/dev/null ||
     skip "podman cannot be installed from this machine's packages"
 }
 
