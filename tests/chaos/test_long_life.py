@@ -10,6 +10,7 @@ import pytest
 from tests.support.supervised import Supervised, instance, python
 from tests.support.waiting import wait_until
 from whalefall.plan import Probe, RestartPolicy
+from whalefall.supervisor.edge.output import REST_S
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
@@ -106,7 +107,14 @@ def switches(process: psutil.Process) -> int:
 
 
 def asleep(process: psutil.Process) -> psutil.Process:
-    wait_until(lambda: process.status() == psutil.STATUS_SLEEPING, "it sleeps")
+    """Its last lines are passed on: after those it rests once more, and looks once whether there are others."""
+
+    def undisturbed() -> bool:
+        before = switches(process)
+        threading.Event().wait(5 * REST_S)
+        return process.status() == psutil.STATUS_SLEEPING and switches(process) == before
+
+    wait_until(undisturbed, "it sleeps")
     return process
 
 
