@@ -10,6 +10,7 @@ nobody leads until it wakes. Here the server ends what such a thread has begun.
 import logging
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,8 @@ class StopAt:
     def reached(self, step: str) -> None:
         if step == STEP and not self._done and self._flag.exists():
             self._done = True
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this very thread: of a signal to the process another one may take notice, while this one goes on.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def ticking(record: str) -> Scheduler:
