@@ -50,7 +50,7 @@ class Stretch:
 
 
 def verify(ledger: Ledger, start: datetime, end: datetime, job_id: str | None = None) -> Report:
-    """Compares [start, end], of each job as far as its cursor: a scheduler may record the next instant while we look."""
+    """Compares [start, end], each job as far as its cursor: a scheduler may record the next instant while we look."""
     expected = recorded = jobs = 0
     problems: list[Problem] = []
     for record in ledger.jobs():
