@@ -103,7 +103,8 @@ def kill(site: Site) -> None:
     """The whole generation at once, as by a kernel that is out of memory."""
     for process in [psutil.Process(site.deployment.master("scheduler"))]:
         for each in [process, *process.children(recursive=True)]:
-            each.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it went with its master
+                each.kill()
 
 
 @pytest.mark.parametrize("replace", [reload, kill])

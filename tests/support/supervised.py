@@ -151,7 +151,7 @@ class Supervised:
         tree = psutil.Process(self.pid).children(recursive=True)
         self.process.send_signal(number)
         code = self.wait()
-        left = [process for process in tree if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+        left = [process for process in tree if process.is_running() and alive(process.pid)]
         assert not left, f"left behind: {left}\n{self.output()}"
         return code
 
