@@ -118,6 +118,16 @@ def estate(make: Callable[[float], Estate]) -> Estate:
     return make(2.0)
 
 
+def running_without_a_scheduler(estate: Estate) -> str:
+    """A run in a Celery worker whose scheduler has been killed meanwhile."""
+    first = estate.start_scheduler()
+    estate.start_worker()
+    run_id = estate.run()
+    estate.until_it_runs(run_id)
+    kill(first)
+    return run_id
+
+
 def sweeps_twice(estate: Estate) -> None:
     """The new leader has looked for runs without a runner, and counts silence, for longer than a run's lease."""
     since = rows(estate.people.ledger, "SELECT clock_timestamp() + interval '3.5 s'")[0][0]
@@ -125,11 +135,7 @@ def sweeps_twice(estate: Estate) -> None:
 
 
 def test_the_next_scheduler_leaves_it_to_its_worker_and_its_end_is_recorded_once(estate: Estate) -> None:
-    first = estate.start_scheduler()
-    estate.start_worker()
-    run_id = estate.run()
-    estate.until_it_runs(run_id)
-    kill(first)
+    run_id = running_without_a_scheduler(estate)
     estate.start_scheduler()
     sweeps_twice(estate)
     assert estate.state(run_id) == "running", "its worker lives, and keeps its lease"
@@ -141,11 +147,7 @@ def test_the_next_scheduler_leaves_it_to_its_worker_and_its_end_is_recorded_once
 
 
 def test_what_ended_in_the_gap_is_on_record_before_the_next_one_starts_and_stays_so(estate: Estate) -> None:
-    first = estate.start_scheduler()
-    estate.start_worker()
-    run_id = estate.run()
-    estate.until_it_runs(run_id)
-    kill(first)
+    run_id = running_without_a_scheduler(estate)
     estate.free()
     in_the_gap = ended(estate.people, run_id)
     assert (in_the_gap.state, in_the_gap.attempt) == ("succeeded", 1)
@@ -193,11 +195,7 @@ def test_a_message_sent_by_the_dead_and_again_by_the_next_runs_once(estate: Esta
 
 
 def test_a_worker_that_dies_in_the_gap_leaves_a_lost_run_once(estate: Estate) -> None:
-    first = estate.start_scheduler()
-    estate.start_worker()
-    run_id = estate.run()
-    estate.until_it_runs(run_id)
-    kill(first)
+    run_id = running_without_a_scheduler(estate)
     end(estate.workers[0])
     estate.start_scheduler()
     run = ended(estate.people, run_id)

@@ -79,7 +79,7 @@ class Requests(AfterTurn):
             "state": "stopping" if self.loop.engine.stopping else "running",
             "started_at": round(self.started_at, 3),
             "uptime_s": round(now - self.started, 3),
-            "control_groups": str(self.loop.groups.directory or ""),
+            "control_groups": self.loop.groups.directory,
             "replan": list(self.reload.plan.replan.argv) if self.reload.plan.replan else [],
             "replan_in": self.reload.plan.replan.cwd if self.reload.plan.replan else "",
         }
