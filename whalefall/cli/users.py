@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from whalefall.app import commands
+from whalefall.app.store.users import canonical
 from whalefall.cli import requests
 from whalefall.errors import UsageError
 from whalefall.planner.directories import make_data_dir
@@ -31,7 +32,7 @@ def _list(settings: Settings, _: argparse.Namespace) -> None:
 
 
 def _add(settings: Settings, arguments: argparse.Namespace) -> None:
-    name = _canonical(arguments.name)
+    name = canonical(arguments.name)
     if name in _names(settings):
         raise UsageError(f"There is already a user '{name}'. A new password: whalefall users passwd {name}")
     user = commands.add_user(settings, name, _password(), arguments.role)
@@ -39,7 +40,7 @@ def _add(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def _passwd(settings: Settings, arguments: argparse.Namespace) -> None:
-    name, known = _canonical(arguments.name), _names(settings)
+    name, known = canonical(arguments.name), _names(settings)
     if name not in known:
         raise UsageError(
             f"There is no user '{name}'. {nearest(name, known) if known else f'Add one: whalefall users add {name}'}"
@@ -51,10 +52,6 @@ def _passwd(settings: Settings, arguments: argparse.Namespace) -> None:
 def _names(settings: Settings) -> list[str]:
     """Looked at before anybody types a password twice for nothing; the database has the last word."""
     return [user.name for user in commands.list_users(settings)]
-
-
-def _canonical(name: str) -> str:
-    return name.strip().lower()
 
 
 def _setup_link(settings: Settings, _: argparse.Namespace) -> None:

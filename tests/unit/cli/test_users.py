@@ -51,7 +51,7 @@ def test_a_name_is_judged_before_anybody_types_a_password(users: Users) -> None:
     assert users("add", "ahab").stderr == (
         "whalefall: There is already a user 'ahab'. A new password: whalefall users passwd ahab\n"
     )
-    assert users("passwd", "AHAB", typed=PASSWORD).returncode == 0
+    assert users("passwd", " AHAB ", typed=PASSWORD).returncode == 0
 
 
 @pytest.mark.parametrize(

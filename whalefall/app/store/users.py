@@ -39,10 +39,15 @@ def user_of(row: Row[Any]) -> User:
     return User(row.id, row.name, row.role, row.stamp, row.is_enabled, row.created_at, row.last_login_at)
 
 
+def canonical(name: str) -> str:
+    """As it is kept, and compared."""
+    return name.strip().lower()
+
+
 def by_name(engine: Engine, name: str) -> User | None:
     """The user, or None; names are compared in lower case."""
     with reading(engine) as connection:
-        row = connection.execute(select(users).where(users.c.name == name.strip().lower())).one_or_none()
+        row = connection.execute(select(users).where(users.c.name == canonical(name))).one_or_none()
     return user_of(row) if row else None
 
 
@@ -71,7 +76,7 @@ def add(engine: Engine, name: str, password: str, role: str) -> User:
 
 def add_within(connection: Connection, name: str, password: str, role: str) -> User:
     """Like `add`, inside the caller's transaction."""
-    name = name.strip().lower()
+    name = canonical(name)
     if not _NAME.match(name):
         raise UsageError(
             f"'{name[:64]}' is no user name: use 1 to 64 of a-z, 0-9, '.', '_', '@', '+' and '-', "
@@ -138,7 +143,7 @@ def _change(engine: Engine, name: str, **values: Any) -> User:
 
 def change_within(connection: Connection, name: str, **values: Any) -> User:
     """The change, inside the caller's transaction; every change gives a new stamp, which ends the user's sessions."""
-    wanted = name.strip().lower()
+    wanted = canonical(name)
     is_about_admins = "role" in values or "is_enabled" in values
     if is_about_admins:
         _lock_admins(connection)
@@ -173,7 +178,7 @@ def _nobodys_hash() -> str:
 def verify(engine: Engine, name: str, password: str) -> User | None:
     """The user whose password this is; takes equally long when there is none (user names are not to be guessed)."""
     with reading(engine) as connection:
-        row = connection.execute(select(users).where(users.c.name == name.strip().lower())).one_or_none()
+        row = connection.execute(select(users).where(users.c.name == canonical(name))).one_or_none()
     is_right = check_password_hash(row.password_hash if row else _nobodys_hash(), password[:PASSWORD_LENGTH_MAX])
     return user_of(row) if row is not None and is_right and row.is_enabled else None
 
