@@ -16,6 +16,7 @@ from typing import Any, Literal
 from whalefall.errors import ConfigError
 from whalefall.plan import Dependency
 from whalefall.planner import toml_lines, values
+from whalefall.planner.procfile import decode
 from whalefall.planner.values import Kind
 
 
@@ -213,12 +214,8 @@ def _load(path: Path) -> tuple[dict[str, Any], str]:
     """(what it says, its text)."""
     place = path.name
     try:
-        content = path.read_bytes()
-        text = content.decode()
+        text = decode(path.read_bytes(), place)
         return tomllib.loads(text), text
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{place}:{line}: is not UTF-8, which TOML must be. Save the file as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         found = re.search(r" \(at line (\d+), column \d+\)", str(error))
         line = int(found[1]) if found else text.rstrip("\n").count("\n") + 1  # "at end of document"

@@ -92,7 +92,6 @@ def decode(raw: bytes, name: str) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise ConfigError(
-            f"{name}:{line}: byte 0x{raw[error.start]:02x} is not UTF-8. Save the file as UTF-8."
-        ) from None
+        content, at = error.object, error.start  # without the mark, as they count
+        line = content.count(b"\n", 0, at) + 1
+        raise ConfigError(f"{name}:{line}: byte 0x{content[at]:02x} is not UTF-8. Save the file as UTF-8.") from None

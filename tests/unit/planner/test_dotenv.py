@@ -71,6 +71,11 @@ def test_a_file_that_cannot_be_read(tmp_path) -> None:
         read(tmp_path / "x", "x", {})
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfA=1\r\n")
+    assert read(tmp_path / ".env", ".env", {}) == {"A": "1"}
+
+
 @given(st.text(max_size=200))
 def test_any_text_is_answered_by_values_or_by_a_sentence_with_a_line(content: str) -> None:
     values, sentence = attempt(lambda: parse(content, "E", {"HOME": "/h"}))

@@ -183,8 +183,14 @@ def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^whalefall.toml:3: is not TOML: "):
         read(tmp_path)
     (tmp_path / "whalefall.toml").write_bytes(b"app = 'a:b'\n# \xff\n")
-    with pytest.raises(ConfigError, match=r"^whalefall.toml:2: is not UTF-8"):
+    with pytest.raises(ConfigError, match=r"^whalefall.toml:2: byte 0xff is not UTF-8"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "table"), [("whalefall.toml", ""), ("pyproject.toml", "[tool.whalefall]\r\n")])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path, name: str, table: str) -> None:
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + f'{table}app = "a:b"\r\n'.encode())
+    assert read(tmp_path).app == "a:b"
 
 
 PROJECT = '''\

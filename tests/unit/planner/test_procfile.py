@@ -56,6 +56,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name() -> None:
 def test_a_byte_that_is_no_text_is_told_with_its_line() -> None:
     with pytest.raises(ConfigError, match=r"^P:2: byte 0xff is not UTF-8"):
         decode(b"web: x\nworker: \xff", "P")
+    with pytest.raises(ConfigError, match=r"^P:2: byte 0xff is not UTF-8"):
+        decode(b"\xef\xbb\xbf#\n\xff", "P")
 
 
 def test_a_file_that_is_not_there_or_not_a_file(tmp_path) -> None:
