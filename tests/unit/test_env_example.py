@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.supervised import ROOT
 from whalefall.planner import dotenv
+from whalefall.planner.environment import plain
 from whalefall.settings import Settings, table
 
 EXAMPLE = (ROOT / "env.example").read_text()
@@ -31,7 +32,7 @@ def test_the_example_as_it_is_changes_nothing() -> None:
 
 def test_the_example_uncommented_is_the_defaults() -> None:
     uncommented = re.sub(r"^#([A-Z0-9_]+=)", r"\1", EXAMPLE, flags=re.MULTILINE)
-    values = dotenv.parse(uncommented, "env.example", {})
+    values = plain(dotenv.parse(uncommented, "env.example", {}))
     assert list(values) == list(ROWS)
     assert Settings.load(values) == Settings()
 

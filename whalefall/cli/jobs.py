@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from whalefall.cli import requests
 from whalefall.errors import WhalefallError
 from whalefall.planner.directories import make_data_dir
-from whalefall.planner.world import look
+from whalefall.planner.environment import naming_lines
+from whalefall.planner.world import View, look
 from whalefall.scheduler import SchedulerState, commands
 from whalefall.scheduler.commands import Answer
 from whalefall.scheduler.errors import JobNotFound
@@ -32,18 +33,19 @@ def ledger(arguments: argparse.Namespace) -> int:
 
 
 def _told(verbs: Mapping[str, _Verb], arguments: argparse.Namespace) -> int:
-    state = _office(arguments)
-    try:
-        answer = verbs[arguments.verb](state, arguments)
-    except JobNotFound as error:
-        raise WhalefallError(f"{error} {commands.did_you_mean(state, error.job_id)}") from None
+    view = look(requests.of(arguments))
+    with naming_lines(view.environment):
+        state = _office(view)
+        try:
+            answer = verbs[arguments.verb](state, arguments)
+        except JobNotFound as error:
+            raise WhalefallError(f"{error} {commands.did_you_mean(state, error.job_id)}") from None
     print(answer.text)
     return answer.exit_code
 
 
-def _office(arguments: argparse.Namespace) -> SchedulerState:
+def _office(view: View) -> SchedulerState:
     """The site's ledger, where `serve` has it."""
-    view = look(requests.of(arguments))
     # `run` checks its arguments against the job's function; importing it must not start a scheduler here.
     os.environ["ENABLE_SCHEDULER"] = "false"
     sys.path.insert(0, str(requests.here()))

@@ -11,14 +11,17 @@ from whalefall.app.store.users import canonical
 from whalefall.cli import requests
 from whalefall.errors import UsageError
 from whalefall.planner.directories import make_data_dir
+from whalefall.planner.environment import naming_lines
 from whalefall.planner.options import nearest
-from whalefall.planner.world import look
+from whalefall.planner.world import View, look
 from whalefall.settings import Settings
 
 
 def users(arguments: argparse.Namespace) -> int:
     """Does what the verb says. Raises UsageError for a name or password that will not do."""
-    _VERBS[arguments.verb](_settings(arguments), arguments)
+    view = look(requests.of(arguments))
+    with naming_lines(view.environment):
+        _VERBS[arguments.verb](_settings(view), arguments)
     return 0
 
 
@@ -58,9 +61,8 @@ def _setup_link(settings: Settings, _: argparse.Namespace) -> None:
     print(commands.new_setup_link(settings))
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def _settings(view: View) -> Settings:
     """The site's, with its database where `serve` has it."""
-    view = look(requests.of(arguments))
     make_data_dir(view.data_dir)
     return dataclasses.replace(view.settings, data_dir=str(view.data_dir), run_dir=str(view.run_dir))
 

@@ -17,7 +17,7 @@ from whalefall.errors import ConfigError
 from whalefall.plan import Command, Dependency, Instance, Plan
 from whalefall.plan.order import check, start_order
 from whalefall.planner import activation, addresses, dev, directories, grace, nginx, python, services
-from whalefall.planner.environment import Environment, merge, plain
+from whalefall.planner.environment import Environment, merge, naming_lines, plain
 from whalefall.planner.gunicorn import READY_PATH
 from whalefall.planner.layout import Layout, lay_out
 from whalefall.planner.roles import Role
@@ -42,6 +42,11 @@ class Built:
 def build(request: Request, *, dry: bool = False) -> Built:
     """Raises ConfigError or UsageError with one sentence. Without `dry`, RUN_DIR and DATA_DIR are made and filled."""
     world = survey(request)
+    with naming_lines(world.environment):
+        return _build(world, dry=dry)
+
+
+def _build(world: World, *, dry: bool) -> Built:
     layout = lay_out(world)
     after = {role.name: _after(world, role) for role in world.running_roles()}
     start_order(_names(after))  # a circle would make the next line endless
@@ -63,9 +68,9 @@ def build(request: Request, *, dry: bool = False) -> Built:
             notes += more if number == 1 else ()
     if world.front:
         notes.append(f"the site is at {services.public_url(world)}")
-    if request.development:
+    if world.request.development:
         instances.append(_watcher(world))
-    notes += activation.notes(layout.listeners, request.environ)
+    notes += activation.notes(layout.listeners, world.request.environ)
     plan = _plan(world, layout, instances, notes)
     check(plan)
     if not dry:
@@ -101,7 +106,7 @@ def _watcher(world: World) -> Instance:
     files = dev.watched(request.home, request.procfile, request.env_file)
     names = [role.name for role in world.roles]
     # Not with `.env`: its change would replace the very process that tells of it.
-    environ = plain(merge(request.environ, {}, ""))
+    environ = plain(merge(request.environ, {}))
     return dev.watcher(request.home.absolute(), world.run_dir, files, environ, names)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from dotenv.parser import Binding, parse_stream
 
 from whalefall.errors import ConfigError
+from whalefall.planner.environment import Environment, Variable, plain
 from whalefall.planner.procfile import FILE_BYTES_MAX, decode
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -32,8 +33,11 @@ _REFERENCE = re.compile(
 )
 
 
-def read(path: Path, name: str, environ: Mapping[str, str], *, wins: bool = False) -> dict[str, str]:
-    """The file's variables; `name` stands for it in errors. `wins`: also in ${VAR} the file goes before `environ`."""
+def read(path: Path, name: str, environ: Mapping[str, str], *, wins: bool = False) -> Environment:
+    """The file's variables; `name` stands for it in their sources, `.env:3`, and in errors.
+
+    `wins`: also in ${VAR} the file goes before `environ`.
+    """
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -43,9 +47,9 @@ def read(path: Path, name: str, environ: Mapping[str, str], *, wins: bool = Fals
     return parse(decode(raw, name), name, environ, wins=wins)
 
 
-def parse(text: str, name: str, environ: Mapping[str, str], *, wins: bool = False) -> dict[str, str]:
+def parse(text: str, name: str, environ: Mapping[str, str], *, wins: bool = False) -> Environment:
     """Like `read`, for text that is at hand. Who wins in ${VAR} is who wins everywhere: in `serve` the environment."""
-    values: dict[str, str] = {}
+    found: Environment = {}
     for binding in parse_stream(io.StringIO(text)):
         where = f"{name}:{_line(binding)}"
         if binding.error:
@@ -60,9 +64,10 @@ def parse(text: str, name: str, environ: Mapping[str, str], *, wins: bool = Fals
         if "\0" in value:
             raise ConfigError(f"{where}: {binding.key} holds a NUL byte, which no environment can. Remove it.")
         if not _SINGLE_QUOTED.match(binding.original.string):
-            value = _expand(value, {**environ, **values} if wins else {**values, **environ}, where)
-        values[binding.key] = value
-    return values
+            known = {**environ, **plain(found)} if wins else {**plain(found), **environ}
+            value = _expand(value, known, where)
+        found[binding.key] = Variable(value, where)
+    return found
 
 
 def _line(binding: Binding) -> int:

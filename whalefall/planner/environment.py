@@ -6,7 +6,8 @@ beats the role. In `dev` the real environment and `.env` change places, as in fo
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from whalefall.errors import ConfigError
@@ -21,30 +22,29 @@ MASK = "********"
 _SECRET_NAME = re.compile(r"KEY|TOKEN|PASSWORD|PASSWD|SECRET|DSN|CREDENTIAL", re.IGNORECASE)
 _NOT_SECRET = frozenset({"TLS_KEY"})  # the name of a file
 _LOCK_WORD = re.compile(r"[a-z]+(-[a-z]+)*\Z")  # `sql`, `postgres-advisory`: how, and nothing that opens anything
+_NAMED = re.compile(r"(?<![\w/.'\"-])[A-Z][A-Z0-9_]+(?![\w/])")  # in a sentence; not in a path or a value in quotes
 _CREDENTIALS = re.compile(r"(?<=://)([^:/@\s]*):\S*@")  # up to the last @: passwords hold @ and /, too
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
     value: str
-    source: str  # "environment", "/srv/.env", "role", "default", ...
+    source: str  # "environment", ".env:3", "role", "default", ...
 
 
 Environment = dict[str, Variable]
 
 
-def merge(
-    environ: Mapping[str, str], dotenv: Mapping[str, str], dotenv_name: str, *, dotenv_wins: bool = False
-) -> Environment:
+def merge(environ: Mapping[str, str], dotenv: Environment, *, dotenv_wins: bool = False) -> Environment:
     """The real environment over `.env`, or below it. One of our settings that is set but empty counts as not set."""
     settings = {row["variable"] for row in table()} - {"NGINX_BINARY"}
-    layers = [(dotenv, dotenv_name), (environ, "environment")]
+    layers = [dotenv, {name: Variable(value, "environment") for name, value in environ.items()}]
     merged: Environment = {}
-    for values, source in reversed(layers) if dotenv_wins else layers:
-        for name, value in values.items():
-            blank = name in settings and not value.strip()
+    for layer in reversed(layers) if dotenv_wins else layers:
+        for name, variable in layer.items():
+            blank = name in settings and not variable.value.strip()
             if name not in PRIVATE and not (blank and name in merged):
-                merged[name] = Variable(value, source)
+                merged[name] = variable
     return merged
 
 
@@ -65,14 +65,29 @@ def is_set(environment: Environment, name: str) -> bool:
 
 def load_settings(environment: Environment) -> Settings:
     """Settings from it; an error also says where the bad value was written."""
-    try:
+    with naming_lines(environment):
         return Settings.load(plain(environment))
+
+
+@contextmanager
+def naming_lines(environment: Environment) -> Iterator[None]:
+    """Around what judges settings: a ConfigError that begins with one of them gets its file and line in front."""
+    try:
+        yield
     except ConfigError as error:
-        name = str(error).partition(":")[0]
-        source = environment[name].source if name in environment else "environment"
-        if source == "environment":
-            raise
-        raise ConfigError(f"{source}: {error}") from None
+        if where := _line_of_first(str(error), environment):
+            raise type(error)(f"{where}: {error}") from None
+        raise
+
+
+def _line_of_first(sentence: str, environment: Environment) -> str:
+    """`.env:3` for the first setting in it that somebody has set; "" when that was in no file, or it is of none."""
+    settings = {row["variable"] for row in table()}
+    named = [name for name in _NAMED.findall(sentence) if name in settings]
+    if not named or not sentence.startswith(named[0]):
+        return ""
+    source = next((environment[name].source for name in named if is_set(environment, name)), "")
+    return source if source.rpartition(":")[2].isdigit() else ""
 
 
 def masked(name: str, value: str) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 from whalefall.errors import ConfigError
 from whalefall.planner import addresses, applications, directories, options, procfile
 from whalefall.planner import nginx as nginx_files
-from whalefall.planner.environment import is_set, plain
+from whalefall.planner.environment import is_set, naming_lines, plain
 from whalefall.planner.roles import BUILT_IN_APP, gunicorn_argv, web_behind_procfile
 from whalefall.planner.world import Request, View, look
 
@@ -39,7 +39,12 @@ class Standalone:
 def gunicorn(kind: Literal["web", "scheduler"], request: Request) -> Standalone:
     """The web or scheduler Gunicorn. Raises ConfigError."""
     view = look(request)
-    settings = view.settings
+    with naming_lines(view.environment):
+        return _gunicorn(kind, view)
+
+
+def _gunicorn(kind: Literal["web", "scheduler"], view: View) -> Standalone:
+    request, settings = view.request, view.settings
     app = settings.app or options.read(request.home).app
     if app:
         applications.check(app, request.home, request.environ, "the application")
@@ -54,7 +59,12 @@ def gunicorn(kind: Literal["web", "scheduler"], request: Request) -> Standalone:
 def nginx(request: Request) -> Standalone:
     """Nginx with our configuration. Raises ConfigError, also when there is no nginx program."""
     view = look(request)
-    settings = view.settings
+    with naming_lines(view.environment):
+        return _nginx(view)
+
+
+def _nginx(view: View) -> Standalone:
+    request, settings = view.request, view.settings
     binary = nginx_files.find(settings.nginx_binary, plain(view.environment).get("PATH", os.defpath))
     if not binary:
         raise ConfigError(

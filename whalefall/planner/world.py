@@ -151,10 +151,10 @@ def processes(request: Request) -> tuple[str, list[procfile.Process]]:
 def _environment(request: Request) -> Environment:
     path = request.directory / request.env_file if request.env_file else request.home / ".env"
     name = str(request.env_file or ".env")
-    values: dict[str, str] = {}
+    values: Environment = {}
     if request.env_file or path.exists():
         values = dotenv.read(path, name, request.environ, wins=request.development)
-    environment = merge(request.environ, values, name, dotenv_wins=request.development)
+    environment = merge(request.environ, values, dotenv_wins=request.development)
     if request.development:
         dev.set_defaults(environment)
     asked = {

@@ -71,3 +71,10 @@ def test_what_will_not_do_is_a_sentence_and_exit_code_2(
     assert done.returncode == 2
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_setting_that_will_not_do_is_told_with_its_line(users: Users, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("\nDATABASE_URL=mysql://shop\n")
+    done = users("list")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("whalefall: .env:2: DATABASE_URL: the ledger lives in SQLite or PostgreSQL")

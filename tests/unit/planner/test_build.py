@@ -110,7 +110,7 @@ def test_who_wins(scene: Scene) -> None:
         ("line", "Procfile:1"),
         ("real", "environment"),
         ("option", "pyproject.toml:2: [tool.whalefall.services.web] env"),
-        ("file", ".env"),
+        ("file", ".env:4"),
     ]
     assert [worker[n].value for n in "ABCD"] == ["file", "real", "real", "file"]
 
@@ -273,19 +273,19 @@ FILES = {
     "one port twice": (
         "web: whalefall web\nscheduler: whalefall scheduler\n",
         {".env": "PORT=5002"},
-        "SCHEDULER_LISTEN (127.0.0.1:5002) and --port or PORT (0.0.0.0:5002) want the same port",
+        ".env:1: SCHEDULER_LISTEN (127.0.0.1:5002) and --port or PORT (0.0.0.0:5002) want the same port",
     ),
-    "a setting in .env": ("web: sleep 1\n", {".env": "\nPORT=x"}, ".env: PORT: 'x' is not understood"),
-    "a host": ("web: whalefall web\n", {".env": "HOST=no.such.host.invalid"}, "HOST: the host 'no.such.host.invalid'"),
+    "a setting in .env": ("web: sleep 1\n", {".env": "\nPORT=x"}, ".env:2: PORT: 'x' is not understood"),
+    "a host": ("web: whalefall web\n", {".env": "HOST=no.such.host.invalid"}, ".env:1: HOST: the host 'no."),
     "TLS without nginx": (
         "web: whalefall web\n",
         {".env": "TLS_CERTIFICATE=a\nTLS_KEY=b"},
-        "TLS_CERTIFICATE: TLS is Nginx's part",
+        ".env:1: TLS_CERTIFICATE: TLS is Nginx's part",
     ),
     "a socket file in direct mode": (
         "web: whalefall web\nscheduler: whalefall scheduler\n",
         {".env": "SCHEDULER_LISTEN=unix:/r/s"},
-        "SCHEDULER_LISTEN: without Nginx it must be host:port",
+        ".env:1: SCHEDULER_LISTEN: without Nginx it must be host:port",
     ),
 }
 
@@ -381,5 +381,5 @@ def test_no_secret_is_shown(scene: Scene) -> None:
     assert "hush3" in in_words(built, show_secrets=True)
     document = as_document(built)
     assert document["instances"][0]["command"]["env"]["API_TOKEN"] == MASK
-    assert document["sources"]["web.1"]["API_TOKEN"] == ".env"
+    assert document["sources"]["web.1"]["API_TOKEN"] == ".env:1"
     assert set(document["sources"]["web.1"]) == set(document["instances"][0]["command"]["env"])

@@ -198,7 +198,7 @@ def test_a_misspelt_variable_of_ours_is_told_with_the_nearest(shop: Scene) -> No
     shop.write(".env", "WHALEFALL_ADMIN_PASWORD=x\nWHALEFALL_URL=http://shop\n").setting(WHALEFAL_APP="shop:app")
     shop.setting(WHALEFALL_ZZZ="1", WHALEFALL_LIFE="web.1#1", WHALEFALL_TOKEN="x", WHALE="1")
     assert sorted(warnings(shop)) == [
-        "WHALEFALL_ADMIN_PASWORD (.env) is no variable of whalefall's and is not read. "
+        "WHALEFALL_ADMIN_PASWORD (.env:1) is no variable of whalefall's and is not read. "
         "Did you mean 'WHALEFALL_ADMIN_PASSWORD'?",
         "WHALEFALL_ZZZ (environment) is no variable of whalefall's and is not read. "
         "There are: WHALEFALL_APP, WHALEFALL_URL, WHALEFALL_ADMIN_PASSWORD.",
@@ -222,7 +222,7 @@ def test_the_built_in_application_needs_no_advice(scene: Scene) -> None:
 def test_a_misspelt_setting_is_told_where_people_write_it(shop: Scene) -> None:
     shop.write(".env", "WEB_CONCURENCY=3\nSHOP_PORT=1\n").setting(WEB_THREAD="1")
     assert warnings(shop) == [
-        "WEB_CONCURENCY (.env) is no variable of whalefall's and is not read. Did you mean 'WEB_CONCURRENCY'?"
+        "WEB_CONCURENCY (.env:1) is no variable of whalefall's and is not read. Did you mean 'WEB_CONCURRENCY'?"
     ]
 
 

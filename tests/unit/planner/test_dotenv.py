@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.planner.scene import attempt
 from whalefall.errors import ConfigError
 from whalefall.planner.dotenv import parse, read
+from whalefall.planner.environment import Variable, plain
 
 READ = {
     "plain": ("A=1", {"A": "1"}),
@@ -38,7 +39,7 @@ READ = {
 
 @pytest.mark.parametrize(("content", "values"), READ.values(), ids=READ)
 def test_reads(content: str, values: dict[str, str]) -> None:
-    assert parse(content, ".env", {"HOME": "/h", "EMPTY": ""}) == values
+    assert plain(parse(content, ".env", {"HOME": "/h", "EMPTY": ""})) == values
 
 
 WRONG = {
@@ -73,7 +74,16 @@ def test_a_file_that_cannot_be_read(tmp_path) -> None:
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path) -> None:
     (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfA=1\r\n")
-    assert read(tmp_path / ".env", ".env", {}) == {"A": "1"}
+    assert read(tmp_path / ".env", ".env", {}) == {"A": Variable("1", ".env:1")}
+
+
+def test_each_variable_knows_its_line() -> None:
+    found = parse('# c\n\nA=1\nB="one\ntwo"\n\nexport C=3\nA=2\n', "x/.env", {})
+    assert [(name, each.source) for name, each in found.items()] == [
+        ("A", "x/.env:8"),
+        ("B", "x/.env:4"),
+        ("C", "x/.env:7"),
+    ]
 
 
 @given(st.text(max_size=200))
@@ -83,7 +93,7 @@ def test_any_text_is_answered_by_values_or_by_a_sentence_with_a_line(content: st
         assert sentence.startswith("E:")
         assert "\n" not in sentence
         return
-    assert all(key.isidentifier() and "\0" not in value for key, value in values.items())
+    assert all(key.isidentifier() and "\0" not in value for key, value in plain(values).items())
 
 
 KEYS = st.from_regex(r"\A[A-Z_][A-Z0-9_]{0,6}\Z")
@@ -93,10 +103,10 @@ PRINTABLE = st.text(string.ascii_letters + string.digits + ' !#%&()*+,-./:;<=>?@
 @given(st.dictionaries(KEYS, PRINTABLE, max_size=5))
 def test_what_single_quotes_hold_comes_back_as_it_is(values: dict[str, str]) -> None:
     content = "\n".join(f"{key}='{value}'" for key, value in values.items())
-    assert parse(content, "E", {}) == values
+    assert plain(parse(content, "E", {})) == values
 
 
 @given(st.dictionaries(KEYS, st.text(string.ascii_letters + string.digits + "_./:@%+,-", min_size=1), max_size=5))
 def test_simple_values_mean_the_same_to_honcho(values: dict[str, str]) -> None:
     content = "\n".join(f"{key}={value}" for key, value in values.items())
-    assert parse(content, "E", {}) == honcho_parse(content) == values
+    assert plain(parse(content, "E", {})) == honcho_parse(content) == values
