@@ -4,7 +4,7 @@ import argparse
 import difflib
 import importlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,12 +34,59 @@ class _Parser(argparse.ArgumentParser):
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Raises UsageError. `run` of the answer is the command's function."""
     parser = make_parser()
+    _refuse_too_early(parser, argv)
     arguments, rest = parser.parse_known_args(list(argv))
     if rest:
         command = commands_of(parser)[arguments.command]
         verb = commands_of(command).get(getattr(arguments, "verb", ""), command)
         verb.error(f"unrecognized arguments: {' '.join(rest)}")
     return arguments
+
+
+def _refuse_too_early(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Raises UsageError for an option that stands before its command or verb: argparse takes its value for that."""
+    words = list(argv)
+    while words and (choices := commands_of(parser)):
+        word = words.pop(0)
+        if word in choices:
+            parser = choices[word]
+        elif not word.startswith("-") or word == "--":
+            return
+        elif (own := _option(parser, word)) is None:
+            meant = list(_meant(parser, words))
+            for command in [*(each for each in meant if _option(each, word)), *meant][:1]:
+                command.error(f"unrecognized arguments: {word}")
+            if any(_option(each, word) for each in _below(parser)):
+                parser.error(f"{_flag(word)} stands too early; write it at the end")
+            return
+        elif own.nargs is None and "=" not in word:
+            words[:1] = []
+
+
+def _meant(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iterator[argparse.ArgumentParser]:
+    """Each command, with its verb where it has verbs, that `words` may name; the likeliest first."""
+    choices = commands_of(parser)
+    if not choices:
+        yield parser
+    for at, word in enumerate(words):
+        if word in choices:
+            yield from _meant(choices[word], words[at + 1 :])
+
+
+def _below(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Every command of it, and every verb."""
+    for command in commands_of(parser).values():
+        yield command
+        yield from _below(command)
+
+
+def _option(parser: argparse.ArgumentParser, word: str) -> argparse.Action | None:
+    """What `word` is to the parser, as --lines=5 or -n5 are an option to some; None when it has no such option."""
+    return parser._option_string_actions.get(_flag(word))  # noqa: SLF001 - argparse has no public list of its options
+
+
+def _flag(word: str) -> str:
+    return word.partition("=")[0] if word.startswith("--") else word[:2]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -277,10 +324,10 @@ def _with_hint(message: str, parser: argparse.ArgumentParser) -> str:
     if "arguments are required: COMMAND" in message:
         return "a command is missing, for example `whalefall serve`"
     if match := re.match(r"unrecognized arguments: (\S+)", message):
-        flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001
+        if _option(parser, match[1]):  # this one would know it
+            return f"{_flag(match[1])} stands too early; write it at the end"
         word = match[1].partition("=")[0]
-        if word in flags:  # this one would know it
-            return f"{word} stands too early; write it at the end"
+        flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001
         what = "option" if match[1].startswith("-") else "argument"
         near = difflib.get_close_matches(word, flags, 1) if what == "option" else []
         return f"{parser.prog} has no {what} '{match[1]}'" + (f", did you mean '{near[0]}'?" if near else "")

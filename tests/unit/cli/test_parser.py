@@ -48,6 +48,25 @@ WRONG = {
     "another verb's option": (["jobs", "list", "--until", "x"], "whalefall jobs list has no option '--until'"),
     "an option too early": (["jobs", "--json", "list"], "--json stands too early; write it at the end. See:"),
     "before the command": (["--json", "status"], "--json stands too early; write it at the end. See: whalefall status"),
+    "with a value": (
+        ["jobs", "-n", "5", "history"],
+        "-n stands too early; write it at the end. See: whalefall jobs hist",
+    ),
+    "with a value at once": (["jobs", "-n5", "history"], "-n stands too early; write it at the end. See: whalefall jo"),
+    "a value like a verb": (["jobs", "--state", "list", "history"], "--state stands too early; write it at the end."),
+    "behind one that may": (["jobs", "--procfile", "P", "-n", "5", "history"], "-n stands too early; write it at the"),
+    "too early by two": (
+        ["-n", "5", "jobs", "history"],
+        "-n stands too early; write it at the end. See: whalefall jobs h",
+    ),
+    "with a value and a typo": (
+        ["jobs", "-n", "5", "histroy"],
+        "-n stands too early; write it at the end. See: whalef",
+    ),
+    "nobody's, with a value": (
+        ["jobs", "-x", "5", "history"],
+        "whalefall jobs history has no option '-x'. See: whalef",
+    ),
     "a verb's argument too many": (["jobs", "list", "x"], "whalefall jobs list has no argument 'x'"),
     "no job": (["jobs", "show"], "the following arguments are required: JOB|RUN. See: whalefall jobs show --help"),
     "no job to ask why": (["jobs", "why"], "the following arguments are required: JOB. See: whalefall jobs why --help"),
