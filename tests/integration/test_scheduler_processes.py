@@ -53,6 +53,7 @@ def test_a_failure_has_its_traceback_and_is_retried(state: scheduling.SchedulerS
     view = run(state, "fail")
     assert (view.state, view.attempt) == ("failed", 2)
     assert view.error.endswith("ValueError: no shelf, attempt 2\n")
+    assert view.error.startswith(f'Traceback (most recent call last):\n  File "{process_app.__file__}", line ')
 
 
 def test_a_run_beyond_its_limit_is_ended_with_all_it_started_and_shows_where_it_was(

@@ -168,6 +168,7 @@ class TestRuns:
             failed = self.run(state, "fail")
             assert failed.state == "failed"
             assert failed.error.endswith("ValueError: the shelf is empty\n")
+            assert failed.error.startswith(f'Traceback (most recent call last):\n  File "{jobs.__file__}", line ')
             assert self.run(state, "leave").error.endswith("SystemExit: 3\n")
             assert self.run(state, "fine").state == "succeeded"
 

@@ -5,14 +5,13 @@ One job's failure never touches another: whatever a function raises becomes its 
 
 import contextvars
 import logging
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from flask import Flask
 
-from whalefall.scheduler import running
+from whalefall.scheduler import running, tracebacks
 from whalefall.scheduler.checkpoints import Checkpoints
 from whalefall.scheduler.clocks import elapsed_s
 from whalefall.scheduler.core.retries import retry_delay_s
@@ -81,10 +80,10 @@ class Performer:
             return ending_of(context, RunState.CANCELLED)
         except self._time_limits as error:
             context.raised = error
-            return ending_of(context, RunState.TIMED_OUT, traceback.format_exc())
+            return ending_of(context, RunState.TIMED_OUT, tracebacks.told(error))
         except BaseException as error:  # noqa: BLE001 - the border to the user's code; even SystemExit ends a run only
             context.raised = error
-            return ending_of(context, RunState.FAILED, traceback.format_exc())
+            return ending_of(context, RunState.FAILED, tracebacks.told(error))
         return ending_of(context, RunState.CANCELLED if context.cancelled.is_set() else RunState.SUCCEEDED)
 
     def _call(self, context: running.RunContext) -> None:

@@ -16,7 +16,6 @@ import os
 import resource
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from datetime import datetime
 from types import ModuleType
@@ -24,7 +23,7 @@ from typing import Any
 
 from flask import Flask
 
-from whalefall.scheduler import functions, running
+from whalefall.scheduler import functions, running, tracebacks
 from whalefall.scheduler.core.policies import Policies
 from whalefall.scheduler.core.runs import RunState
 from whalefall.scheduler.executors.order import Order, order_from_json
@@ -53,8 +52,8 @@ def main() -> int:
         _perform(order, context, report)
     except running.RunCancelled:
         report(ended=RunState.CANCELLED, error="")
-    except BaseException:  # noqa: BLE001 - the border to the user's code
-        report(ended=RunState.FAILED, error=traceback.format_exc())
+    except BaseException as error:  # noqa: BLE001 - the border to the user's code
+        report(ended=RunState.FAILED, error=tracebacks.told(error))
     else:
         report(ended=RunState.SUCCEEDED, error="")
     sys.stdout.flush()
