@@ -134,11 +134,17 @@ def test_a_stop_ends_with_0_and_leaves_no_process(deployment: Deployment, number
     assert order == sorted(order), "Nginx drains before web stops"
 
 
-def test_the_schedulers_access_log_holds_requests_and_no_probes(deployment: Deployment) -> None:
-    assert deployment.get(JOBS).status_code == 200
-    wait_until(
-        lambda: f'"GET {JOBS} HTTP' in deployment.output(), "the request is in the log", explain=deployment.output
-    )
+def test_a_request_for_the_scheduler_is_logged_once_and_no_probe_is(deployment: Deployment) -> None:
+    assert deployment.get(f"{JOBS}?limit=3").status_code == 200
+    assert requests.get(f"http://127.0.0.1:{deployment.scheduler_port}{JOBS}?limit=4", timeout=30).status_code == 200
+
+    def lines(mark: str) -> list[str]:
+        return [line.partition(" ")[0] for line in deployment.output().splitlines() if mark in line]
+
+    # Gunicorn would have written the first before the second.
+    wait_until(lambda: lines("limit=4"), "the request past Nginx is in the log", explain=deployment.output)
+    wait_until(lambda: lines("limit=3"), "the request through Nginx is in the log", explain=deployment.output)
+    assert (lines("limit=4"), lines("limit=3")) == (["scheduler.1"], ["nginx.1"])
     assert "whalefall-probe" not in deployment.output()
 
 

@@ -20,6 +20,7 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 READY_PATH = "/whalefall/ready"
 LIVE_PATH = "/whalefall/live"
 DUMP_SIGNAL = "USR2"  # a worker has no other use for it; the master has (re-exec), so it must never get it
+LOGGED_BY = "WHALEFALL_LOGGED_BY"  # `nginx`: ours is in front, and its line of each request is in the same output
 _SOCKET_PATH_MAX = 107  # unix(7)
 
 

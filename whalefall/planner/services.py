@@ -10,7 +10,7 @@ from whalefall.plan import Command, Dependency, Instance, MemoryLimit, Probe, Re
 from whalefall.plan.records import replace
 from whalefall.planner import addresses, applications, dev, nginx, privileges, roles
 from whalefall.planner.environment import Environment, is_set, plain, put
-from whalefall.planner.gunicorn import DUMP_SIGNAL, LIVE_PATH, READY_PATH
+from whalefall.planner.gunicorn import DUMP_SIGNAL, LIVE_PATH, LOGGED_BY, READY_PATH
 from whalefall.planner.layout import Layout
 from whalefall.planner.roles import Role
 from whalefall.planner.world import World
@@ -306,11 +306,19 @@ def _by_role(service: Service, number: int) -> dict[str, str]:
     if service.is_our_gunicorn:
         # setproctitle(3) must not write over /proc/PID/environ: the supervisor knows a service's processes by it.
         values["SPT_NOENV"] = "1"
+        if role.role == "scheduler" and _is_logged_by_nginx(world):
+            values[LOGGED_BY] = "nginx"
     if service.forwards:
         if world.settings.scheduler_listen.startswith("unix:"):
             raise ConfigError("SCHEDULER_LISTEN: without Nginx it must be host:port. Change it, or install nginx.")
         values["WHALEFALL_DIRECT"] = f"http://{service.layout.upstreams['scheduler'][0]}"
     return values
+
+
+def _is_logged_by_nginx(world: World) -> bool:
+    """Our Nginx writes a line for each request, and nobody has switched off its lines."""
+    front = world.running("nginx")
+    return front is not None and front.name == world.front and world.options.of(front.name).log != "none"
 
 
 def _argv(service: Service, environ: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
