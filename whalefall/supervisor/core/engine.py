@@ -52,7 +52,8 @@ class Engine:
     course: Course = Course.RUNNING
     drain_delay_s: float = 0.0
     leave_at: float | None = None  # the end of LEAVING
-    needed: set[str] = field(factory=set)  # services that others still need while everything stops
+    standing: list[Slot] = field(factory=list)  # those that are not down yet while everything stops
+    needed: set[str] = field(factory=set)  # services that these still need
     exit_code: int = 0
     nearest: float | None = None  # the answer of next_deadline(), worth something while it is known
     nearest_known: bool = False
@@ -175,23 +176,25 @@ class Engine:
                 return [Report(text, level="warning"), *(a for slot in self._all() for a in slot.kill(now))]
 
     def _begin_stop(self, now: float) -> list[Action]:
-        self.course, self.leave_at = Course.STOPPING, None
+        self.course, self.leave_at, self.standing = Course.STOPPING, None, self._all()
         actions: list[Action] = []
-        for slot in self._all():
+        for slot in self.standing:
             slot.wanted = False
             if slot.current is None:  # nothing to wait for: what waits for its next start must not wake us any more
                 actions += slot.stop(now)
-        return actions + self._advance_stop(self._all(), now)
+        return actions + self._advance_stop(self.standing, now)
 
     def _advance_stop(self, touched: list[Slot], now: float) -> list[Action]:
+        """Nobody comes back from being down: what still stands only grows less, and only then is all looked at."""
         actions: list[Action] = []
-        needed = {d.service for slot in self._all() if not slot.down for d in slot.instance.after}
+        self.standing = [slot for slot in self.standing if not slot.down]
+        needed = {d.service for slot in self.standing for d in slot.instance.after}
         changed, self.needed = needed != self.needed, needed
-        for slot in self._all() if changed else touched:
+        for slot in self.standing if changed else touched:
             slot.hurry(now)  # again each time: a leader may die by itself while others are still stopping
             if slot.instance.service not in needed:
                 actions += slot.stop(now)
-        if all(slot.down for slot in self._all()) and self.course is not Course.ENDED:
+        if not self.standing and self.course is not Course.ENDED:
             self.course = Course.ENDED
             killed = any(slot.killed for slot in self._all())
             actions.append(Exit(self.exit_code or (KILLED if killed else 0)))
