@@ -355,6 +355,33 @@ def test_chinese_is_spoken_to_those_who_ask_for_it(open_page: OpenPage) -> None:
     picture(page, "scheduler-zh")
 
 
+@pytest.mark.parametrize(
+    ("locale", "now", "late"),
+    [("en-GB", "due now", r"due 3 mins?\.? ago"), ("zh-CN", "现在应触发", "应于3分钟前触发")],
+)
+def test_a_job_that_is_due_was_not_next_a_second_ago(open_page: OpenPage, locale: str, now: str, late: str) -> None:
+    page = open_page(locale=locale)
+    page.goto("/login")
+    page.evaluate("""() => {
+        for (const [id, seconds] of [["now", -5], ["late", -180], ["next", 86400]]) {
+            const time = Object.assign(document.createElement("time"), { id });
+            time.dateTime = new Date(Date.now() + seconds * 1000).toISOString();
+            Object.assign(time.dataset, { when: "due", zone: "" });
+            document.querySelector("main").append(time);
+        }
+    }""")
+    expect(page.locator("#now")).to_have_text(now)
+    expect(page.locator("#late")).to_have_text(re.compile(f"^{late}$"))
+    expect(page.locator("#next")).to_have_text(re.compile(r"^(1 (d|天) 0 (h|小时)|23:59:\d\d)$"))
+
+
+def test_next_is_written_as_what_is_due(admin: Page) -> None:
+    admin.goto("/scheduler")
+    next_time = "td[data-label=Next] time"
+    expect(admin.locator(f"#j-sync_stock {next_time}")).to_have_attribute("data-when", "due")
+    expect(admin.locator(f"#j-sync_stock {next_time}")).to_have_text(re.compile(r"^(\d+ s|due now)$"))
+
+
 def test_what_the_api_says_is_chinese_too(open_page: OpenPage) -> None:
     page = log_in(open_page(locale="zh-CN", may_complain="status of 400"))
     page.goto("/scheduler")

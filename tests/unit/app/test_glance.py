@@ -89,7 +89,7 @@ def test_the_strip_tells_leader_term_tick_standby_backlog_next_fire_and_today(
     assert re.search(r"Scheduler Ticking last tick [\d.]+ m?s ago", strip), strip
     assert f"Leader {socket.gethostname()} term 1 · no standby" in strip
     assert re.search(r"Next fire 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC nothing is late", strip), strip
-    assert 'data-when="countdown"' in page
+    assert 'data-when="due"' in page
     wait_until(lambda: shown_of_today(admin) == recorded_of_today(led), "the strip counts what is on record")
     assert shown_of_today(admin)["failed"] >= 1
     second = make()

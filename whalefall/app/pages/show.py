@@ -94,7 +94,7 @@ def last_words(error: str | None) -> str:
 
 
 def when(moment: datetime | None, style: str = "ago", zone: str = "") -> Markup:
-    """A <time> that reads without JavaScript (UTC) and that live.js turns into "3 min ago" or a countdown.
+    """A <time> that reads without JavaScript (UTC) and that live.js turns into "3 min ago", a countdown or "due now".
 
     With `zone` it is written in that time zone, else in the visitor's.
     """

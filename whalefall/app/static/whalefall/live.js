@@ -37,8 +37,9 @@ function written(style, moment, zone, now) {
   if (style === "fire") return fire(moment, zone, now);
   if (style === "hour") return hour.format(moment);
   if (style === "clock") return Math.abs(seconds) < 43200 ? clock.format(moment) : full(moment, zone);
-  if (style === "countdown" && seconds >= 0) return countdown(seconds);
   if (style === "elapsed") return countdown(-seconds);
+  if ((style === "countdown" || style === "due") && seconds >= 0) return countdown(seconds);
+  if (style === "due") return seconds > -60 ? WORDS.now : WORDS.since(ago(seconds));
   return ago(seconds);
 }
 
@@ -50,13 +51,15 @@ function ago(seconds) {
   return relative.format(Math.round(seconds / 86400), "day");
 }
 
-const UNITS = document.documentElement.lang.startsWith("zh") ? { s: "秒", h: "小时", d: "天" } : { s: "s", h: "h", d: "d" };
+const WORDS = document.documentElement.lang.startsWith("zh")
+  ? { s: "秒", h: "小时", d: "天", now: "现在应触发", since: (ago) => `应于${ago}触发` }
+  : { s: "s", h: "h", d: "d", now: "due now", since: (ago) => `due ${ago}` };
 function countdown(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   const two = (number) => String(number).padStart(2, "0");
-  if (whole < 60) return `${whole} ${UNITS.s}`;
+  if (whole < 60) return `${whole} ${WORDS.s}`;
   if (whole < 86400) return (whole >= 3600 ? `${Math.floor(whole / 3600)}:` : "") + `${two(Math.floor((whole % 3600) / 60))}:${two(whole % 60)}`;
-  return `${Math.floor(whole / 86400)} ${UNITS.d} ${Math.floor((whole % 86400) / 3600)} ${UNITS.h}`;
+  return `${Math.floor(whole / 86400)} ${WORDS.d} ${Math.floor((whole % 86400) / 3600)} ${WORDS.h}`;
 }
 
 function writeTimes(root = document) {
