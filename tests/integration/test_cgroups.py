@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -190,7 +192,7 @@ def test_where_the_kernel_refuses_a_birth_in_the_group_the_child_goes_there_itse
     group = divided.open("b.1#1")
     assert group is not None
     read, write = os.pipe()
-    pid = os.fork()  # as fork_into does it when clone3 is forbidden
+    pid = os.fork()  # as linux.fork() does it when clone3 is forbidden
     if pid == 0:
         linux._join(group)
         os.write(write, Path("/proc/self/cgroup").read_bytes())
@@ -205,12 +207,14 @@ def test_where_the_kernel_refuses_a_birth_in_the_group_the_child_goes_there_itse
 
 
 def test_a_birth_in_a_group_that_cannot_be_is_an_ordinary_one(tmp_path: Path) -> None:
-    nowhere = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)  # no control group at all
-    pid = linux.fork_into(nowhere)
-    if pid == 0:
-        os._exit(7)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-    os.close(nowhere)
+    code = (  # in a process of one thread, as PID 1 is
+        "import os, sys; from whalefall.supervisor.edge import linux\n"
+        "pid = linux.fork(os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)) or os._exit(7)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))"
+    )
+    nowhere = tmp_path  # no control group at all
+    done = subprocess.run([sys.executable, "-c", code, str(nowhere)], capture_output=True, text=True, check=True)
+    assert done.stdout == "7\n"
 
 
 def test_groups_below_each_other_cost_a_look_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ prepared by the parent, and the child makes no call that it can do without.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import resource
@@ -21,6 +22,7 @@ from whalefall.supervisor.edge import linux
 
 _FIRST_SOCKET = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 _REASON_BYTES_MAX = 4_096
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 
 
 @frozen
@@ -66,7 +68,7 @@ def begin(command: Command, handed: Handed, extra_env: dict[str, str], death_sig
     parent = os.getpid()
     env = {**command.env, **extra_env, **_socket_variables(handed)}
     try:
-        pid = os.fork() if handed.group is None else linux.fork_into(handed.group)
+        pid = linux.fork(handed.group)
     except OSError as error:  # fork(2): EAGAIN at a limit of processes, ENOMEM
         os.close(read)
         os.close(write)
@@ -110,13 +112,27 @@ def _become(  # noqa: PLR0917 - one caller, in the same words
             os._exit(1)
         _name_the_addressee(env, handed)
         step = f"run {command.argv[0]}"
-        os.execvpe(command.argv[0], list(command.argv), env)  # noqa: S606 - no shell is the point
+        _run(command.argv, env)
     except OSError as error:
         _tell(report, f"cannot {step}: {error.strerror}")
     except (KeyError, ValueError) as error:
         _tell(report, f"cannot {step}: {error}")
     finally:
         os._exit(127)
+
+
+def _run(argv: tuple[str, ...], env: dict[str, str]) -> NoReturn:
+    """execvp(3) by the child's own PATH. os.execvpe() would do, but it imports a module first and filters warnings.
+
+    Returns only as an OSError: of the first program that is there and cannot be run, or that there is none.
+    """
+    failed: list[OSError] = []
+    for directory in [""] if "/" in argv[0] else env.get("PATH", os.defpath).split(os.pathsep):
+        try:
+            os.execve(os.path.join(directory, argv[0]), argv, env)  # noqa: S606 - no shell is the point
+        except OSError as error:
+            failed.append(error)
+    raise next((error for error in failed if error.errno not in _NOT_THERE), failed[-1])
 
 
 def _tell(report: int, reason: str) -> None:
