@@ -12,7 +12,8 @@ LAST_WORDS_WITHIN = 200  # lines; a traceback through a framework has fewer
 _MESSAGE_LINES_MAX = 8  # of an exception: a database's has five; what goes on for longer has lived through it
 
 # What Gunicorn's master says after an application could not be loaded, for each worker: that it ends, and never why.
-_CLOSING = re.compile(
+# (Not compiled here: that takes a millisecond of every start, and only a crash wants it.)
+_CLOSING = (
     r"\[[-\d]{10} [^]]*] \[\d+] \[[A-Z]+] (Worker exiting|Worker \(pid:\d+\) (exited with code|was sent SIGTERM)|"
     r"Shutting down: Master|Reason: |Control socket listening)"
 )
@@ -20,7 +21,7 @@ _CLOSING = re.compile(
 _HALT = "gunicorn.errors.HaltServer: "
 _TRACEBACK = "Traceback (most recent call last):"
 _CHAINED = "During handling of the above exception, another exception occurred:"
-_LOGGED = re.compile(r"\[?\d{4}-\d\d-\d\d|(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")  # the traceback was lived through
+_LOGGED = r"\[?\d{4}-\d\d-\d\d|(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b"  # the traceback was lived through
 
 
 def last_words(lines: Sequence[str]) -> list[str]:
@@ -35,7 +36,7 @@ def _closing(lines: Sequence[str]) -> int:
     """How many of the last lines are one such word."""
     if lines[-1].startswith(_HALT):
         return next((number for number, line in enumerate(reversed(lines), 1) if line == _TRACEBACK), 0)
-    return 1 if lines[-1] == _CHAINED or _CLOSING.match(lines[-1]) else 0
+    return 1 if lines[-1] == _CHAINED or re.match(_CLOSING, lines[-1]) else 0
 
 
 def last_error(lines: Sequence[str]) -> str:
@@ -44,8 +45,8 @@ def last_error(lines: Sequence[str]) -> str:
     if start is None:
         return ""
     # Another worker's closing words may have come between.
-    told = [line for line in lines[start + 1 :] if not line.startswith((" ", "\t")) and not _CLOSING.match(line)]
-    lived_on = len(told) > _MESSAGE_LINES_MAX or any(map(_LOGGED.match, told[1:]))
+    told = [line for line in lines[start + 1 :] if not line.startswith((" ", "\t")) and not re.match(_CLOSING, line)]
+    lived_on = len(told) > _MESSAGE_LINES_MAX or any(re.match(_LOGGED, line) for line in told[1:])
     return "" if lived_on else "".join(told[:1])
 
 
