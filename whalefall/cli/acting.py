@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from whalefall.cli import newcode
+from whalefall.cli import newcode, requests
 from whalefall.cli.control import instances, run_dir
 from whalefall.cli.outcome import Outcome, Row, told
 from whalefall.control.client import ask
@@ -49,6 +49,7 @@ def stop(arguments: argparse.Namespace) -> int:
 def restart(arguments: argparse.Namespace) -> int:
     """Until a new generation is ready."""
     with told(arguments) as outcome:
+        _try_new_code(arguments, outcome, "restart")
         _replace(arguments, outcome, "restarted")
     return 0
 
@@ -58,10 +59,7 @@ def reload(arguments: argparse.Namespace) -> int:
     unchanged = "nothing in the Plan has changed; name a service to load new code, as in: whalefall reload web"
     with told(arguments) as outcome:
         if arguments.service:
-            rows = instances(run_dir(arguments))
-            named = {name: row for name, row in rows.items() if arguments.service in (name, row["service"])}
-            outcome.concerns(named, named)
-            newcode.refuse_what_does_not_load(named.values())
+            _try_new_code(arguments, outcome, "reload")
             _replace(arguments, outcome, "reloaded")
         else:
             _plan_again(arguments, outcome, Request("reload"), "reloaded", unchanged)
@@ -100,6 +98,15 @@ def _await_the_end(where: Path) -> None:
             return
         time.sleep(POLL_S)
     raise ControlError(f"whalefall is still stopping after {PATIENCE_S:g} s. See: whalefall status")
+
+
+def _try_new_code(arguments: argparse.Namespace, outcome: Outcome, verb: str) -> None:
+    """Raises ControlError when the scheduler would not come back."""
+    if not arguments.no_import:
+        rows = instances(run_dir(arguments))
+        named = {name: row for name, row in rows.items() if arguments.service in (name, row["service"])}
+        outcome.concerns(named, named)
+        newcode.refuse_what_does_not_load(named.values(), verb)
 
 
 def _replace(arguments: argparse.Namespace, outcome: Outcome, word: str) -> None:
@@ -142,21 +149,19 @@ def _refuse_unknown(where: Path, names: Iterable[str]) -> None:
 
 def _in_the_procfile(supervisor: Row) -> Sequence[str]:
     """What the supervisor's planner would read; () where that cannot be told, for the planner has the last word."""
-    from whalefall.cli.parser import parse
     from whalefall.planner import world
 
-    words: Sequence[str] = supervisor.get("replan", ())
     try:
-        asked = parse(words[words.index("plan") :])
-        request = world.Request(Path(supervisor["replan_in"]), {}, procfile=asked.procfile)
-        return [process.name for process in world.processes(request)[1]]
-    except (WhalefallError, ValueError):
+        return [process.name for process in world.processes(requests.of_the_next_plan(supervisor, {}))[1]]
+    except (WhalefallError, ValueError, OSError):
         return ()
 
 
 def _plan_again(arguments: argparse.Namespace, outcome: Outcome, request: Request, word: str, unchanged: str) -> None:
     """The planner answers within its own time limit; then everything has to become what the Plan says."""
     where = run_dir(arguments)
+    if not arguments.no_import:
+        newcode.refuse_plan_that_does_not_load(where, request.command, request.options)
     before = instances(where)
     answer = ask(where, request, timeout_s=PATIENCE_S)
     changed: Sequence[str] = answer["changed"]

@@ -1,36 +1,85 @@
-"""Can the new code be loaded? `reload` asks before the scheduler goes.
+"""Can the new code be loaded? `reload` and `restart` ask before the scheduler goes.
 
 Web's old generation goes on until the next one is ready, so that one may try. There is never a second scheduler: the
 old one is stopped first, and code that does not load would leave nobody who fires. So a child imports the application
-with the variables that the running scheduler has, except that it is told not to schedule. What cannot be found out
-is no refusal, and `restart` asks nobody.
+with the variables that the scheduler will have, except that it is told not to schedule: those of the running one, or
+where all is planned again those of the next Plan. What cannot be found out is no refusal.
 """
 
+import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from whalefall.cli import requests
 from whalefall.cli.outcome import Row
-from whalefall.errors import ControlError
+from whalefall.control.client import ask
+from whalefall.control.protocol import Request
+from whalefall.errors import ControlError, WhalefallError
+from whalefall.plan import Instance
 
 _OUR_SCHEDULER = "[whalefall-scheduler]"  # in the title of our Gunicorn; a command of one's own loads what it likes
 # Sockets that the child does not have, and the tags by which the supervisor would take it for a process of its own.
 _NOT_THE_CHILDS = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WHALEFALL_SUPERVISOR", "WHALEFALL_LIFE")
+_CHILDS = {"ENABLE_SCHEDULER": "false", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def refuse_what_does_not_load(rows: Iterable[Row]) -> None:
+def refuse_what_does_not_load(rows: Iterable[Row], verb: str) -> None:
     """Raises ControlError with file, line and mend, before anything has been stopped."""
-    from whalefall.planner import doctor, services
+    from whalefall.planner.services import START_TIMEOUT_S
 
     for row in rows:
         environ = environ_of_scheduler(row["pid"]) if row["pid"] else {}
-        if spec := environ.get("WHALEFALL_APP", ""):
-            home = Path(f"/proc/{row['pid']}/cwd").resolve()
-            if problem := doctor.new_code(spec, home, environ, services.START_TIMEOUT_S):
-                name = row["name"]
+        if environ and (problem := _problem(environ, Path(f"/proc/{row['pid']}/cwd").resolve(), START_TIMEOUT_S)):
+            name = row["name"]
+            raise ControlError(
+                f"{name} is not {verb}ed; the old one goes on: {problem} (whalefall {verb} {name} --no-import does not "
+                "ask.)"
+            )
+
+
+def refuse_plan_that_does_not_load(where: Path, verb: str, numbers: Mapping[str, int]) -> None:
+    """Likewise for the next Plan, where it replaces the scheduler. `numbers` is what a `scale` has asked for."""
+    status = ask(where, Request("status"))
+    if any(row["pid"] and environ_of_scheduler(row["pid"]) for row in status["instances"]):
+        for instance in _schedulers_that_change(status["supervisor"], numbers, where):
+            environ = {**instance.command.env, **_CHILDS}
+            if problem := _problem(environ, Path(instance.command.cwd), instance.start_timeout_s):
                 raise ControlError(
-                    f"{name} is not reloaded; the old one goes on: {problem} (whalefall restart {name} does not ask.)"
+                    f"nothing is changed: {instance.name} would be replaced, and {problem} ({verb} --no-import does "
+                    "not ask.)"
                 )
+
+
+def _schedulers_that_change(supervisor: Row, numbers: Mapping[str, int], where: Path) -> Iterator[Instance]:
+    """As the supervisor's own planner would have them; nothing for a bad Plan, for it has the last word on that."""
+    from whalefall.planner.build import build, scheduler_digests
+
+    try:
+        built = build(requests.of_the_next_plan(supervisor, numbers), dry=True)
+    except (WhalefallError, ValueError, OSError):
+        return
+    planned, now = _planned(where), scheduler_digests(built.plan, built.world)
+    yield from (each for each in built.plan.instances if each.name in now and now[each.name] != planned.get(each.name))
+
+
+def _planned(where: Path) -> Mapping[str, Any]:
+    """What the planner wrote down of the Plan that runs; {} where that cannot be read, so that all counts as new."""
+    from whalefall.planner.build import SCHEDULERS_FILE
+
+    try:
+        found = json.loads((where / SCHEDULERS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _problem(environ: Mapping[str, str], home: Path, within_s: float) -> str:
+    from whalefall.planner import doctor
+
+    spec = environ.get("WHALEFALL_APP", "")
+    return doctor.new_code(spec, home, environ, within_s) if spec else ""
 
 
 def environ_of_scheduler(pid: int) -> Mapping[str, str]:
@@ -41,11 +90,7 @@ def environ_of_scheduler(pid: int) -> Mapping[str, str]:
             return {}
         if _OUR_SCHEDULER not in (process / "cmdline").read_bytes().decode(errors="replace"):
             return {}
-        entries = (process / "environ").read_bytes().decode(errors="surrogateescape").split("\0")
+        environ = requests.environ_of(pid)
     except OSError:
         return {}
-    environ = {name: value for name, _, value in (entry.partition("=") for entry in entries if "=" in entry)}
-    return {name: value for name, value in environ.items() if name not in _NOT_THE_CHILDS} | {
-        "ENABLE_SCHEDULER": "false",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    return {name: value for name, value in environ.items() if name not in _NOT_THE_CHILDS} | _CHILDS

@@ -160,6 +160,8 @@ def _talking(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
         ("reload", "plan again and replace what changed, without losing a request", "?"),
     ):
         command = _acting(add(name, purpose, "acting"))
+        if name in ("restart", "reload"):
+            _no_import(command)
         if many:
             command.add_argument("service", nargs="?", default="", metavar="SERVICE", help="a service or an instance")
         else:
@@ -173,6 +175,7 @@ def _talking(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
     why.add_argument("-n", "--lines", type=_lines, default=1, metavar="N", help="how many reports (default 1)")
     why.add_argument("--json", action="store_true", help="as JSON")
     scale = _acting(add("scale", "run more or fewer instances of a service, until the next start", "acting"))
+    _no_import(scale)
     scale.add_argument("numbers", nargs="+", type=_count, metavar="SERVICE=N", help="as web=3")
     _acting(add("shutdown", "stop everything in order, and the supervisor with it", "acting"))
     _acting(add("health", "exit 0 when all is well, 1 with the reason when not", "health"))
@@ -257,6 +260,10 @@ def _attach(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--attach", default="", metavar="TYPE", help="the process type that has the terminal, for pdb (with dev)"
     )
+
+
+def _no_import(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--no-import", action="store_true", help="do not try the scheduler's new code first")
 
 
 def _control(command: argparse.ArgumentParser) -> argparse.ArgumentParser:

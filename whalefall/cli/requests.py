@@ -2,7 +2,9 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from whalefall.errors import UsageError
 from whalefall.planner.formation import scaled
@@ -11,9 +13,32 @@ from whalefall.planner.world import Request
 
 def of(arguments: argparse.Namespace) -> Request:
     """The request of `serve`, `plan` and `check`; the control commands fill what they have."""
+    return _request(arguments, here(), dict(os.environ))
+
+
+def of_the_next_plan(supervisor: Mapping[str, Any], numbers: Mapping[str, int]) -> Request:
+    """What its planner would be asked, by its part of the status, for a `scale` to `numbers` or for none.
+
+    Raises ValueError, UsageError or OSError where that cannot be told.
+    """
+    from whalefall.cli.parser import parse
+
+    words = supervisor.get("replan", [])
+    arguments = parse(words[words.index("plan") :])
+    arguments.scale = ",".join(f"{service}={number}" for service, number in numbers.items())
+    return _request(arguments, Path(supervisor["replan_in"]), environ_of(supervisor["pid"]))
+
+
+def environ_of(pid: int) -> dict[str, str]:
+    """As it was started with. Raises OSError where we may not read that."""
+    entries = os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes()).split("\0")
+    return {name: value for name, _, value in (entry.partition("=") for entry in entries if "=" in entry)}
+
+
+def _request(arguments: argparse.Namespace, directory: Path, environ: Mapping[str, str]) -> Request:
     return Request(
-        directory=here(),
-        environ=dict(os.environ),
+        directory=directory,
+        environ=environ,
         procfile=arguments.procfile,
         app=getattr(arguments, "app", ""),
         port=getattr(arguments, "port", None),

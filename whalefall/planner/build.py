@@ -5,6 +5,7 @@ writes what its children will read.
 """
 
 import dataclasses
+import hashlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Literal
 
 import whalefall
 from whalefall.errors import ConfigError
-from whalefall.plan import Command, Dependency, Instance, Plan
+from whalefall.plan import Command, Dependency, Instance, Plan, plan_to_json
 from whalefall.plan.order import check, start_order
 from whalefall.planner import activation, addresses, dev, directories, grace, nginx, python, services
 from whalefall.planner.environment import Environment, merge, naming_lines, plain
@@ -26,6 +27,7 @@ from whalefall.planner.world import Request, World, survey
 
 _LOG_FORMATS: Mapping[str, Literal["text", "json", "raw"]] = {"text": "text", "json": "json", "raw": "raw"}
 HEALTH_FILE = "health.json"  # in RUN_DIR: what `whalefall health` asks
+SCHEDULERS_FILE = "schedulers.json"  # in RUN_DIR: by what `whalefall reload` sees whether it would replace one
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ def _build(world: World, *, dry: bool) -> Built:
     check(plan)
     if not dry:
         _write_health(world, layout)
+        _write(world.run_dir / SCHEDULERS_FILE, scheduler_digests(plan, world))
     return Built(plan, world, environments, layout.movers, graces)
 
 
@@ -248,15 +251,29 @@ def _replan(request: Request, layout: Layout) -> Command:
 
 
 def _write_health(world: World, layout: Layout) -> None:
-    fresh = world.run_dir / f".{HEALTH_FILE}"
     passed = (world.running("nginx"), world.running("web")) if world.front else ()
     told = {
         "url": health_url(world, layout),
         "through": [role.name for role in passed if role and role in world.running_roles()],
         "version": whalefall.__version__,
     }
-    fresh.write_text(json.dumps(told), encoding="utf-8")
-    fresh.replace(world.run_dir / HEALTH_FILE)
+    _write(world.run_dir / HEALTH_FILE, told)
+
+
+def scheduler_digests(plan: Plan, world: World) -> dict[str, str]:
+    """{instance: what it is, in short} of those that load an application by our configuration."""
+    ours = [role.name for role in world.running_roles() if role.ours and role.role == "scheduler"]
+    return {
+        each.name: hashlib.sha256(plan_to_json(Plan((each,))).encode()).hexdigest()
+        for each in plan.instances
+        if each.service in ours
+    }
+
+
+def _write(path: Path, document: Mapping[str, object]) -> None:
+    fresh = path.with_name(f".{path.name}")
+    fresh.write_text(json.dumps(document), encoding="utf-8")
+    fresh.replace(path)
 
 
 def _names(after: Mapping[str, Sequence[Dependency]]) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.planner.scene import Scene
 from whalefall.errors import ConfigError, PlanError, UsageError
 from whalefall.plan import Dependency, Probe, plan_from_json, plan_to_json
-from whalefall.planner.build import build
+from whalefall.planner.build import build, scheduler_digests
 from whalefall.planner.environment import MASK
 from whalefall.planner.explain import as_document, in_words
 
@@ -343,6 +343,27 @@ def test_serving_makes_private_directories_and_one_secret(scene: Scene) -> None:
     assert secrets == {key.read_text().strip()}
     assert first.environments["web.1"]["SECRET_KEY"].source == "generated"
     assert json.loads((run / "health.json").read_text())["url"] == "http://127.0.0.1:5000/api/v1/health/basic"
+
+
+def test_what_is_only_looked_at_is_the_scheduler_that_was_planned(scene: Scene) -> None:
+    build(scene.request())
+    planned = json.loads((scene.directory / "run" / "schedulers.json").read_text())
+    assert list(planned) == ["scheduler.1"]
+
+    def seen(**options: str) -> dict[str, str]:
+        looked = scene.build(**options)
+        return scheduler_digests(looked.plan, looked.world)
+
+    assert seen() == seen(formation="web=3") == planned
+    assert seen(formation="scheduler=0") == {}
+    scene.write("shop.py", "app = None\n")
+    assert seen(app="shop:app") != planned
+    scene.write("whalefall.toml", "[services.web]\ngrace = 3\n")
+    assert seen() == planned
+    scene.write("whalefall.toml", "[services.scheduler]\nstart_timeout = 3\n")
+    assert seen() != planned
+    scene.write("Procfile", "web: sleep 1\nscheduler: sleep 1\n").write("whalefall.toml", "")
+    assert seen() == {}, "none of ours"
 
 
 def test_a_secret_that_is_given_is_not_generated(scene: Scene) -> None:
