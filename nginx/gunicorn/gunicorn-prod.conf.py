@@ -50,6 +50,11 @@ def pre_fork(server, worker):
     _churn.forks(worker)
 
 
+def post_fork(server, worker):
+    """Before the application is imported."""
+    _gunicorn.begin_tracebacks_at_the_application()
+
+
 def post_worker_init(worker):
     """The application is loaded: from now on this worker says so at /whalefall/ready."""
     _churn.is_ready(worker)

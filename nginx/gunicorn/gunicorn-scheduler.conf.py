@@ -47,6 +47,11 @@ def pre_fork(server, worker):
     _churn.forks(worker)
 
 
+def post_fork(server, worker):
+    """Before the application is imported."""
+    _gunicorn.begin_tracebacks_at_the_application()
+
+
 def post_worker_init(worker):
     """The application is loaded: its scheduler starts, and the worker says that it is ready."""
     _churn.is_ready(worker)

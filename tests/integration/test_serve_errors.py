@@ -210,9 +210,14 @@ def test_an_application_that_cannot_be_imported_ends_with_its_own_words_and_code
     first = next(line for line in shell.log().splitlines() if "crash 1 of 5" in line)
     assert first.endswith(f'Last error: "{error}"')
     assert "web.1" in first
-    _, _, last = shell.log().partition(f'giving up; whalefall stops. Last error: "{error}". Its last 20 lines:')
+    _, _, last = shell.log().partition(f'giving up; whalefall stops. Last error: "{error}". Its last ')
     assert error in last
     assert "Worker failed to boot" not in last, "no reason, and it would take the place of one"
+    file = shell.directory / "broken.py"
+    whole = f'Traceback (most recent call last):\n  File "{file}", line 1, in <module>\n    import a_module_that_nobody'
+    said = "\n".join(line.partition(" | ")[2].removeprefix("    web.1 | ") for line in shell.log().splitlines())
+    assert whole in said
+    assert "in import_app" not in said, "how Gunicorn came to the application tells nobody anything"
     assert code not in (0, 2)
     assert not children_of(shell)
 

@@ -4,13 +4,14 @@ It runs in Gunicorn's master and workers, not in the planner, so nothing heavy m
 """
 
 import faulthandler
+import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 from whalefall.settings import Settings
@@ -76,6 +77,35 @@ def tell_stacks_when_asked() -> None:
     """
     faulthandler.register(getattr(signal, f"SIG{DUMP_SIGNAL}"), all_threads=True)
     faulthandler.enable(all_threads=True)
+
+
+def begin_tracebacks_at_the_application() -> None:
+    """In a worker: Gunicorn logs without the thirteen frames of its own before the application's code; at debug with.
+
+    A filter, because a logger_class in our configuration would take the place of the one that --statsd-host asks for.
+    """
+    log = logging.getLogger("gunicorn.error")
+    if not log.isEnabledFor(logging.DEBUG):
+        log.addFilter(_begin_at_the_application)
+
+
+def _begin_at_the_application(record: logging.LogRecord) -> bool:
+    if record.exc_info and record.exc_info[1] is not None:
+        kind, error, found = record.exc_info
+        record.exc_info = (kind, error, _from_the_application_on(found, error))
+    return True
+
+
+def _from_the_application_on(found: TracebackType | None, error: BaseException) -> TracebackType | None:
+    """All of it where nothing else is in it; of a syntax error, which names file and line itself, the last frame."""
+    last, rest = found, found
+    while rest is not None and _leads_to_the_application(str(rest.tb_frame.f_globals.get("__name__", ""))):
+        last, rest = rest, rest.tb_next
+    return rest or (last if isinstance(error, SyntaxError) else found)
+
+
+def _leads_to_the_application(module: str) -> bool:
+    return module.partition(".")[0] in ("gunicorn", "importlib") or module == "whalefall.app.direct"
 
 
 def when_told_to_stop(action: Callable[[], None]) -> None:
