@@ -221,10 +221,10 @@ def test_the_process_tree_has_states_memory_and_workers(site: Deployment, admin:
 
 @pytest.mark.usefixtures("through_nginx")
 def test_what_a_process_printed_runs_in_no_browser(site: Deployment, admin: Browser) -> None:
-    """The scheduler's Gunicorn writes what visitors call themselves into its log, and the page shows its last lines."""
+    """Nginx writes what visitors call themselves into its log, and the page shows its last lines."""
     site.get("/api/v1/scheduler/jobs", headers={"User-Agent": "<script>alert(7)</script>"})
     page = wait_until(
-        lambda: "alert(7)" in (text := admin.ask("GET", "/processes/scheduler.1").text) and text, "the line is shown"
+        lambda: "alert(7)" in (text := admin.ask("GET", "/processes/nginx.1").text) and text, "the line is shown"
     )
     assert "&lt;script&gt;alert(7)" in page
     assert "<script>alert(7)" not in page
