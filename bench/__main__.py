@@ -189,7 +189,7 @@ def main() -> None:
         lambda: stop(peers, 1 if quick else 2),
         lambda: unpleasant(peers),
         lambda: whole(1 if quick else 2),
-        lambda: requests(1 if quick else 15, 2 if quick else 3),
+        lambda: requests(1 if quick else 45, 1),
         deaths,
     ):
         began = time.monotonic()

@@ -149,9 +149,11 @@ def requests_per_s(rounds: int, seconds: int) -> dict[str, float] | None:
             ports[name] = int(environ["PORT"])
             stack.enter_context(_answering(command or COMMANDS[name](directory, environ), directory, environ))
         took: dict[str, list[float]] = {name: [] for name in ports}
+        turns = list(ports)
         for _ in range(rounds):
-            for name, port in ports.items():
-                took[name].append(_wrk(wrk, port, seconds))
+            for name in turns:
+                took[name].append(_wrk(wrk, ports[name], seconds))
+            turns.append(turns.pop(0))  # nobody always follows the same one
     return {name: statistics.median(seen) for name, seen in took.items()}
 
 
