@@ -137,7 +137,7 @@ def unpleasant(peers: Sequence[Peer]) -> str:
 
 
 def whole(rounds: int) -> str:
-    took = {name: main_job.first_200_s(name, rounds) for name in main_job.COMMANDS}
+    took = main_job.first_200_s(main_job.COMMANDS, rounds)
     memory = {name: main_job.memory_mib(name) for name in main_job.COMMANDS}
     rows = [
         (name, ratio(took[name], took["whalefall"], "s", 2), ratio(memory[name], memory["whalefall"], "MiB", 0))
@@ -188,7 +188,7 @@ def main() -> None:
         lambda: footprint(peers, 2.0 if quick else 4.0),
         lambda: stop(peers, 1 if quick else 2),
         lambda: unpleasant(peers),
-        lambda: whole(1 if quick else 2),
+        lambda: whole(1 if quick else 5),
         lambda: requests(1 if quick else 45, 1),
         deaths,
     ):
