@@ -2,7 +2,7 @@
 
 from itertools import takewhile
 from pathlib import Path
-from traceback import TracebackException
+from traceback import StackSummary, TracebackException
 
 _OURS = f"{Path(__file__).parent}/"
 
@@ -10,15 +10,14 @@ _OURS = f"{Path(__file__).parent}/"
 def told(error: BaseException) -> str:
     """As Python prints it, without the frames of ours that called the job; with them where there are no others."""
     found = TracebackException.from_exception(error, compact=True)
-    _begin_at_the_job(found)
+    part: TracebackException | None = found
+    while part is not None:  # what caused it, or was being handled meanwhile, may have passed through us, too
+        _begin_at_the_job(part.stack)
+        part = part.__cause__ or part.__context__  # compact: of the two only the one that is printed
     return "".join(found.format())
 
 
-def _begin_at_the_job(found: TracebackException) -> None:
-    """Also what was being handled meanwhile, and what caused it: either may have passed through us."""
-    ours = sum(1 for _ in takewhile(lambda frame: frame.filename.startswith(_OURS), found.stack))
-    if ours < len(found.stack):
-        del found.stack[:ours]
-    for other in (found.__cause__, found.__context__):
-        if other is not None:
-            _begin_at_the_job(other)
+def _begin_at_the_job(stack: StackSummary) -> None:
+    ours = sum(1 for _ in takewhile(lambda frame: frame.filename.startswith(_OURS), stack))
+    if ours < len(stack):
+        del stack[:ours]

@@ -1,5 +1,6 @@
 """What is on record of an exception begins where the job's own code does."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,17 @@ def test_a_failure_of_ours_after_the_jobs_begins_each_where_it_was() -> None:
     )
     meanwhile = "During handling of the above exception, another exception occurred:"
     assert frames(said) == ["job", "_shelf", meanwhile, "attempt", "call"]
+
+
+def test_an_error_with_more_causes_than_python_may_recurse_is_told() -> None:
+    error: Exception | None = None
+    for number in range(sys.getrecursionlimit() + 1):
+        try:
+            raise ValueError(number) from error
+        except ValueError as another:
+            error = another
+    assert error is not None
+    assert tracebacks.told(error).count("ValueError: ") == sys.getrecursionlimit() + 1
 
 
 def test_our_frames_stay_where_there_are_no_others() -> None:
