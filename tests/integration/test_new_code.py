@@ -1,6 +1,7 @@
 """`reload` and `restart` when the new code does not load: nobody may be left without a scheduler for that."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,22 @@ def test_a_plan_that_replaces_the_scheduler_is_tried_with_its_variables(tmp_path
         assert deployment.master("scheduler") == pid
         assert deployment.whalefall("reload", "--no-import").returncode == 1
         wait_until(lambda: deployment.rows()["scheduler.1"]["pid"] != pid, "it was asked for")
+
+
+def test_a_plan_that_the_supervisor_refused_does_not_count_as_the_one_that_runs(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text(PROCFILE + "payments: sleep 1000\n")
+    shop = tmp_path / "shop.py"
+    shop.write_text(SHOP)
+    with Deployment(tmp_path, "shop:app", NGINX_BINARY="") as deployment:
+        deployment.until_ready()
+        pid = deployment.master("scheduler")
+
+        with socket.create_server(("127.0.0.1", 0)) as stranger:
+            address = f"127.0.0.1:{stranger.getsockname()[1]}"
+            (tmp_path / "whalefall.toml").write_text(f'[services.payments]\nlisten = ["{address}"]\n')
+            (tmp_path / ".env").write_text("SHOP_KEY=secret\n")
+            assert f"cannot listen on {address}" in deployment.whalefall("reload").stderr
+
+        shop.write_text("nonsense(\n")
+        assert "scheduler.1 would be replaced, and shop.py:1: " in deployment.whalefall("reload").stderr
+        assert deployment.master("scheduler") == pid

@@ -6,11 +6,9 @@ with the variables that the scheduler will have, except that it is told not to s
 where all is planned again those of the next Plan. What cannot be found out is no refusal.
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from whalefall.cli import requests
 from whalefall.cli.outcome import Row
@@ -43,7 +41,7 @@ def refuse_plan_that_does_not_load(where: Path, verb: str, numbers: Mapping[str,
     """Likewise for the next Plan, where it replaces the scheduler. `numbers` is what a `scale` has asked for."""
     status = ask(where, Request("status"))
     if any(row["pid"] and environ_of_scheduler(row["pid"]) for row in status["instances"]):
-        for instance in _schedulers_that_change(status["supervisor"], numbers, where):
+        for instance in _schedulers_that_change(status["supervisor"], numbers):
             environ = {**instance.command.env, **_CHILDS}
             if problem := _problem(environ, Path(instance.command.cwd), instance.start_timeout_s):
                 raise ControlError(
@@ -52,7 +50,7 @@ def refuse_plan_that_does_not_load(where: Path, verb: str, numbers: Mapping[str,
                 )
 
 
-def _schedulers_that_change(supervisor: Row, numbers: Mapping[str, int], where: Path) -> Iterator[Instance]:
+def _schedulers_that_change(supervisor: Row, numbers: Mapping[str, int]) -> Iterator[Instance]:
     """As the supervisor's own planner would have them; nothing for a bad Plan, for it has the last word on that."""
     from whalefall.planner.build import build, scheduler_digests
 
@@ -60,19 +58,8 @@ def _schedulers_that_change(supervisor: Row, numbers: Mapping[str, int], where: 
         built = build(requests.of_the_next_plan(supervisor, numbers), dry=True)
     except (WhalefallError, ValueError, OSError):
         return
-    planned, now = _planned(where), scheduler_digests(built.plan, built.world)
-    yield from (each for each in built.plan.instances if each.name in now and now[each.name] != planned.get(each.name))
-
-
-def _planned(where: Path) -> Mapping[str, Any]:
-    """What the planner wrote down of the Plan that runs; {} where that cannot be read, so that all counts as new."""
-    from whalefall.planner.build import SCHEDULERS_FILE
-
-    try:
-        found = json.loads((where / SCHEDULERS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    before, now = requests.planned(supervisor), scheduler_digests(built.plan.instances, built.world)
+    yield from (each for each in built.plan.instances if each.name in now and now[each.name] != before.get(each.name))
 
 
 def _problem(environ: Mapping[str, str], home: Path, within_s: float) -> str:

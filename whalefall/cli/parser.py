@@ -121,6 +121,7 @@ def make_parser() -> argparse.ArgumentParser:
     _attach(plan)
     plan.add_argument("--for-supervisor", action="store_true", help=argparse.SUPPRESS)
     plan.add_argument("--scale", default="", help=argparse.SUPPRESS)  # the supervisor's, over --formation
+    plan.add_argument("--planned", default="", help=argparse.SUPPRESS)  # what newcode.py compares the next Plan with
     check = add("check", "say what serve would refuse: Procfile, .env, settings, application, machine", "planning")
     _plan_options(check)
     check.add_argument("--json", action="store_true", help="what was found, as one JSON document")

@@ -21,12 +21,21 @@ def of_the_next_plan(supervisor: Mapping[str, Any], numbers: Mapping[str, int]) 
 
     Raises ValueError, UsageError or OSError where that cannot be told.
     """
+    arguments = _replan(supervisor)
+    arguments.scale = ",".join(f"{service}={number}" for service, number in numbers.items())
+    return _request(arguments, Path(supervisor["replan_in"]), environ_of(supervisor["pid"]))
+
+
+def planned(supervisor: Mapping[str, Any]) -> dict[str, str]:
+    """{scheduler: what it is} of the Plan that runs; {} where an older planner has made that, so that all is new."""
+    return dict(pair.split("=", 1) for pair in _replan(supervisor).planned.split(",") if pair)
+
+
+def _replan(supervisor: Mapping[str, Any]) -> argparse.Namespace:
     from whalefall.cli.parser import parse
 
     words = supervisor.get("replan", [])
-    arguments = parse(words[words.index("plan") :])
-    arguments.scale = ",".join(f"{service}={number}" for service, number in numbers.items())
-    return _request(arguments, Path(supervisor["replan_in"]), environ_of(supervisor["pid"]))
+    return parse(words[words.index("plan") :])
 
 
 def environ_of(pid: int) -> dict[str, str]:

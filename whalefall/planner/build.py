@@ -27,7 +27,7 @@ from whalefall.planner.world import Request, World, survey
 
 _LOG_FORMATS: Mapping[str, Literal["text", "json", "raw"]] = {"text": "text", "json": "json", "raw": "raw"}
 HEALTH_FILE = "health.json"  # in RUN_DIR: what `whalefall health` asks
-SCHEDULERS_FILE = "schedulers.json"  # in RUN_DIR: by what `whalefall reload` sees whether it would replace one
+_DIGEST_LENGTH = 16  # of an instance, on a command line: behind its SECRET_KEY nobody can test a guess by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,6 @@ def _build(world: World, *, dry: bool) -> Built:
     check(plan)
     if not dry:
         _write_health(world, layout)
-        _write(world.run_dir / SCHEDULERS_FILE, scheduler_digests(plan, world))
     return Built(plan, world, environments, layout.movers, graces)
 
 
@@ -90,7 +89,7 @@ def _plan(world: World, layout: Layout, instances: Sequence[Instance], notes: Se
         log_format=_LOG_FORMATS[world.settings.log_format],
         log_dir=world.absolute(world.settings.log_dir),
         crash_dir=str(world.data_dir / "crashes"),
-        replan=_replan(world.request, layout),
+        replan=_replan(world.request, layout, scheduler_digests(instances, world)),
         notes=tuple(notes),
         scratch=_scratch(world),
         hangup_stops=world.request.development,
@@ -232,11 +231,16 @@ def _notes(world: World, after: Mapping[str, Sequence[Dependency]], graces: Mapp
     return notes
 
 
-def _replan(request: Request, layout: Layout) -> Command:
-    """The same question once more, for a reload: the files may have changed, the command line has not."""
+def _replan(request: Request, layout: Layout, schedulers: Mapping[str, str]) -> Command:
+    """The same question once more, for a reload: the files may have changed, the command line has not.
+
+    `schedulers` are told along, for `whalefall reload` to see whether the answer would replace one: this is what the
+    supervisor has of the Plan that it runs. A file of ours would have the last one, and that may have been refused.
+    """
     words = [*python.module("whalefall"), "plan", "--for-supervisor"]
     words += [request.app] if request.app else []
     for flag, value in (
+        ("--planned", ",".join(f"{name}={digest}" for name, digest in schedulers.items())),
         ("--procfile", request.procfile),
         ("--port", request.port),
         ("--formation", request.formation),
@@ -251,29 +255,25 @@ def _replan(request: Request, layout: Layout) -> Command:
 
 
 def _write_health(world: World, layout: Layout) -> None:
+    fresh = world.run_dir / f".{HEALTH_FILE}"
     passed = (world.running("nginx"), world.running("web")) if world.front else ()
     told = {
         "url": health_url(world, layout),
         "through": [role.name for role in passed if role and role in world.running_roles()],
         "version": whalefall.__version__,
     }
-    _write(world.run_dir / HEALTH_FILE, told)
+    fresh.write_text(json.dumps(told), encoding="utf-8")
+    fresh.replace(world.run_dir / HEALTH_FILE)
 
 
-def scheduler_digests(plan: Plan, world: World) -> dict[str, str]:
+def scheduler_digests(instances: Sequence[Instance], world: World) -> dict[str, str]:
     """{instance: what it is, in short} of those that load an application by our configuration."""
     ours = [role.name for role in world.running_roles() if role.ours and role.role == "scheduler"]
     return {
-        each.name: hashlib.sha256(plan_to_json(Plan((each,))).encode()).hexdigest()
-        for each in plan.instances
+        each.name: hashlib.sha256(plan_to_json(Plan((each,))).encode()).hexdigest()[:_DIGEST_LENGTH]
+        for each in instances
         if each.service in ours
     }
-
-
-def _write(path: Path, document: Mapping[str, object]) -> None:
-    fresh = path.with_name(f".{path.name}")
-    fresh.write_text(json.dumps(document), encoding="utf-8")
-    fresh.replace(path)
 
 
 def _names(after: Mapping[str, Sequence[Dependency]]) -> dict[str, list[str]]:
