@@ -140,12 +140,12 @@ def _import(built: Built, spec: str, instance: str) -> dict[str, Any]:
         own = {"ENABLE_SCHEDULER": "false", "DATA_DIR": scratch, "RUN_DIR": scratch, "PYTHONDONTWRITEBYTECODE": "1"}
         if environ.get("LOG_DIR", "").strip():
             own["LOG_DIR"] = scratch
-        if not environ.get("SECRET_KEY", "").strip():
-            own["SECRET_KEY"] = secrets.token_hex(32)  # the first start would generate one
         return _imported(spec, built.world.request.home, environ | own, answer, within_s)
 
 
 def _imported(spec: str, home: Path, environ: Mapping[str, str], answer: Path, within_s: float) -> dict[str, Any]:
+    if not environ.get("SECRET_KEY", "").strip():
+        environ = {**environ, "SECRET_KEY": secrets.token_hex(32)}  # the first start would generate one
     try:
         done = subprocess.run(
             [*python.module("whalefall.planner.imported"), spec, str(answer)],

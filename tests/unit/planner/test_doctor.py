@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.supervised import ROOT
 from tests.unit.planner.scene import Scene
-from whalefall.planner.doctor import HOW_TO_MOVE, findings, loaded
+from whalefall.planner.doctor import HOW_TO_MOVE, findings, loaded, new_code
 from whalefall.planner.services import START_TIMEOUT_S
 
 PROCFILE = "web: python -m whalefall web shop:app\nscheduler: python -m whalefall scheduler shop:app\n"
@@ -265,3 +265,8 @@ def test_jobs_without_their_pages_are_noted(shop: Scene, install: str, told: int
     found = list(findings(shop.write("shop.py", code).build()))
     said = "shop:app has no /scheduler, no /dashboard and no API: `install(app)` of whalefall.app."
     assert [(each.sentence, each.weight) for each in found] == [(said, "note")] * told
+
+
+def test_new_code_finds_a_secret_where_the_start_would_generate_one(shop: Scene) -> None:
+    shop.write("shop.py", FLASK + "import os\nassert os.environ['SECRET_KEY']\n")
+    assert new_code("shop:app", shop.directory, shop.environ | {"SECRET_KEY": ""}, START_TIMEOUT_S) == ""
