@@ -21,6 +21,6 @@ class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
             super().access(resp, req, environ, request_time)
 
     def _is_nginxs(self, environ: dict[str, Any]) -> bool:
-        """Who asks this port itself sends no X-Real-IP, and is in no other log. A log file shall be whole."""
+        """Who asks this port past Nginx sends no X-Real-IP, unless to hide. A log file shall be whole."""
         beside_it = self.cfg.accesslog == "-" and os.environ.get(LOGGED_BY) == "nginx"
         return beside_it and "HTTP_X_REAL_IP" in environ

@@ -19,6 +19,7 @@ APP_HEALTH = "/api/v1/health/basic"
 START_TIMEOUT_S = 60.0
 LIVE_PERIOD_S = 10.0  # Kubernetes' default; three misses restart
 LIVE_TIMEOUT_S = 5.0  # Kubernetes' 1 s would restart a busy machine's service for being slow
+_OF_THIS_MACHINE = ("unix:", "127.", "[::1]:")  # addresses that no other one reaches
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +307,7 @@ def _by_role(service: Service, number: int) -> dict[str, str]:
     if service.is_our_gunicorn:
         # setproctitle(3) must not write over /proc/PID/environ: the supervisor knows a service's processes by it.
         values["SPT_NOENV"] = "1"
-        if role.role == "scheduler" and _is_logged_by_nginx(world):
+        if role.role == "scheduler" and _is_logged_by_nginx(service):
             values[LOGGED_BY] = "nginx"
     if service.forwards:
         if world.settings.scheduler_listen.startswith("unix:"):
@@ -315,10 +316,12 @@ def _by_role(service: Service, number: int) -> dict[str, str]:
     return values
 
 
-def _is_logged_by_nginx(world: World) -> bool:
-    """Our Nginx writes a line for each request, and nobody has switched off its lines."""
-    front = world.running("nginx")
-    return front is not None and front.name == world.front and world.options.of(front.name).log != "none"
+def _is_logged_by_nginx(service: Service) -> bool:
+    """Our Nginx writes a line for each request, nobody has switched off its lines, and from afar all come by it."""
+    world, front = service.world, service.world.running("nginx")
+    if front is None or front.name != world.front or world.options.of(front.name).log == "none":
+        return False
+    return all(service.layout.address(name).startswith(_OF_THIS_MACHINE) for name in service.held)
 
 
 def _argv(service: Service, environ: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

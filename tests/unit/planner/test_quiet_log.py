@@ -48,6 +48,8 @@ def test_the_supervisors_own_questions_are_left_out(monkeypatch: pytest.MonkeyPa
         ("web=0,nginx=0", "", None),
         ("", '[services.nginx]\nlog = "json"\n', "nginx"),
         ("", '[services.nginx]\nlog = "none"\n', None),
+        ("", '[services.scheduler]\nlisten = ["unix:/tmp/s"]\n', "nginx"),
+        ("", '[services.scheduler]\nlisten = ["127.0.0.1:5002", "0.0.0.0:5003"]\n', None),
     ],
 )
 def test_the_scheduler_is_told_whether_nginx_logs(
