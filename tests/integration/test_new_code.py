@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,13 @@ def test_a_plan_that_the_supervisor_refused_does_not_count_as_the_one_that_runs(
         shop.write_text("nonsense(\n")
         assert "scheduler.1 would be replaced, and shop.py:1: " in deployment.whalefall("reload").stderr
         assert deployment.master("scheduler") == pid
+
+
+def test_a_directory_that_was_made_anew_is_the_one_whose_code_is_tried(tmp_path: Path) -> None:
+    home = tmp_path / "shop"
+    home.mkdir()
+    with subprocess.Popen(["sleep", "1000"], cwd=home) as process:
+        home.rmdir()
+        home.mkdir()
+        assert newcode.home_of(process.pid) == home
+        process.kill()

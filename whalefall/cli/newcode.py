@@ -29,7 +29,7 @@ def refuse_what_does_not_load(rows: Iterable[Row], verb: str) -> None:
 
     for row in rows:
         environ = environ_of_scheduler(row["pid"]) if row["pid"] else {}
-        if environ and (problem := _problem(environ, Path(f"/proc/{row['pid']}/cwd").resolve(), START_TIMEOUT_S)):
+        if environ and (problem := _problem(environ, home_of(row["pid"]), START_TIMEOUT_S)):
             name = row["name"]
             raise ControlError(
                 f"{name} is not {verb}ed; the old one goes on: {problem} (whalefall {verb} {name} --no-import does not "
@@ -81,3 +81,8 @@ def environ_of_scheduler(pid: int) -> Mapping[str, str]:
     except OSError:
         return {}
     return {name: value for name, value in environ.items() if name not in _NOT_THE_CHILDS} | _CHILDS
+
+
+def home_of(pid: int) -> Path:
+    """Its working directory, by the name that it had: a deployment may have put another one in its place."""
+    return Path(str(Path(f"/proc/{pid}/cwd").resolve()).removesuffix(" (deleted)"))

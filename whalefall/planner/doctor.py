@@ -83,8 +83,11 @@ def _of_application(built: Built, spec: str, instance: str) -> Iterator[Finding]
 
 def new_code(spec: str, home: Path, environ: Mapping[str, str], within_s: float) -> str:
     """Why a process with this `environ` could not load `spec` now; "" when it could, or when nobody can say."""
-    with tempfile.TemporaryDirectory(prefix="whalefall-check-") as place:
-        problem = _imported(spec, home, environ, Path(place) / "answer", within_s)["problem"]
+    try:
+        with tempfile.TemporaryDirectory(prefix="whalefall-check-") as place:
+            problem = _imported(spec, home, environ, Path(place) / "answer", within_s)["problem"]
+    except OSError:  # no room for a file or a process, or no `home`
+        return ""
     if not problem or not problem["kinds"]:  # no exception: too slow, or killed; the real one may have time and room
         return ""
     again = "Then: whalefall reload (without a name, which reads .env again)." if problem["variable"] else ""

@@ -270,3 +270,11 @@ def test_jobs_without_their_pages_are_noted(shop: Scene, install: str, told: int
 def test_new_code_finds_a_secret_where_the_start_would_generate_one(shop: Scene) -> None:
     shop.write("shop.py", FLASK + "import os\nassert os.environ['SECRET_KEY']\n")
     assert new_code("shop:app", shop.directory, shop.environ | {"SECRET_KEY": ""}, START_TIMEOUT_S) == ""
+
+
+def test_new_code_that_cannot_be_tried_is_no_refusal(shop: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.write("shop.py", "nonsense(\n")
+    assert new_code("shop:app", shop.directory, shop.environ, START_TIMEOUT_S)
+    assert new_code("shop:app", shop.directory / "gone", shop.environ, START_TIMEOUT_S) == ""
+    monkeypatch.setattr("tempfile.tempdir", str(shop.directory / "full"))
+    assert new_code("shop:app", shop.directory, shop.environ, START_TIMEOUT_S) == ""
