@@ -536,6 +536,15 @@ def test_a_crash_leaves_a_dossier_that_says_why(tmp_path: Path) -> None:
     assert len(list(crash_dir.glob("*.json"))) == 5
 
 
+def test_events_tell_what_somebody_asked_for(tmp_path: Path) -> None:
+    with Supervised(tmp_path, instance("web", SLEEPER, tmp_path)) as supervised:
+        supervised.until_ready("web.1")
+        for command in ("restart", "reload", "stop", "start"):
+            supervised.ask(command, "web")
+            told = [event["text"] for event in supervised.ask("events")["events"]]
+            assert f"{command} web.1: asked for" in told
+
+
 def test_events_tell_what_the_supervisor_did(tmp_path: Path) -> None:
     from whalefall.control.client import stream
     from whalefall.control.protocol import Request

@@ -9,6 +9,7 @@ from whalefall._version import __version__
 from whalefall.control.protocol import Request
 from whalefall.errors import ControlError
 from whalefall.supervisor.control import Connection, Control
+from whalefall.supervisor.core.actions import Report
 from whalefall.supervisor.core.events import (
     Event,
     InstanceRestartRequested,
@@ -25,6 +26,7 @@ _EVENTS: dict[str, Callable[[str], Event]] = {
     "start": InstanceStartRequested,
     "stop": InstanceStopRequested,
     "restart": InstanceRestartRequested,
+    "reload": InstanceRestartRequested,  # of one service: replaced in any case, with what the present Plan says
 }
 
 
@@ -103,12 +105,13 @@ class Requests(AfterTurn):
             raise ControlError("whalefall is stopping")
         names = self._names(request.target)
         for name in names:
+            self.loop.tell(Report(f"{request.command} {name}: asked for", name))
             self.loop.post(_EVENTS[request.command](name))
         connection.answer({"accepted": names})
 
     def _reload(self, request: Request, connection: Connection) -> None:
-        if request.target:  # one service: replaced in any case, with what the present Plan says
-            self._act(Request("restart", request.target), connection)
+        if request.target:
+            self._act(request, connection)
             return
         self._plan_again(connection, {})
 
