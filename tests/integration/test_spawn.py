@@ -49,6 +49,10 @@ def test_a_program_that_is_nowhere_is_not_found(directories: list[Path]) -> None
     assert said("hello", directories[:1]) == "cannot run hello: No such file or directory\n"
 
 
+def test_a_name_that_is_no_text_is_told_too(directories: list[Path]) -> None:
+    assert said("hell\udcff", directories[:1]) == "cannot run hell\\udcff: No such file or directory\n"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody with a limit of processes")
 def test_a_limit_of_processes_is_one_sentence() -> None:
     limited = (

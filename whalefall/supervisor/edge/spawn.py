@@ -137,7 +137,7 @@ def _run(argv: tuple[str, ...], env: dict[str, str]) -> NoReturn:
 
 def _tell(report: int, reason: str) -> None:
     with contextlib.suppress(OSError):
-        os.write(report, reason.encode()[:_REASON_BYTES_MAX])
+        os.write(report, reason.encode(errors="backslashreplace")[:_REASON_BYTES_MAX])  # a name may be no text
 
 
 def _lay_out_descriptors(handed: Handed, report: int) -> int:
