@@ -33,7 +33,7 @@ MUTANTS = [
     ("a second stop is a first one", "engine.py", "            case Course.LEAVING:\n", "            case Course.LEAVING | Course.STOPPING:\n"),
     ("the drain delay is skipped", "engine.py", "case Course.RUNNING if self.drain_delay_s and", "case Course.RUNNING if False and"),
     ("nothing is mended while leaving", "engine.py", "        if self.course in (Course.STOPPING, Course.ENDED):\n            return []\n", "        if self.stopping:\n            return []\n"),
-    ("exits while something is alive", "engine.py", "if all(slot.down for slot in self._all()) and self.course is not Course.ENDED:", "if all(slot.current is None for slot in self._all()) and self.course is not Course.ENDED:"),
+    ("exits while something is alive", "engine.py", "[slot for slot in self.standing if not slot.down]", "[slot for slot in self.standing if slot.current is not None]"),
     ("a hung service is never restarted", "lifecycle.py", "if self.probe_failures < live.failures:", "if self.probe_failures < 10_000:"),
     ("the watchdog is ignored", "lifecycle.py", "if self.watchdog_at is not None and now >= self.watchdog_at:", "if False:"),
     ("two workers are recycled at once", "memory.py", "if self.leaving is not None or now < self.quiet_until:", "if now < self.quiet_until:"),
