@@ -46,6 +46,12 @@ def set_password(settings: Settings, name: str, password: str) -> User:
         return user
 
 
+def has_admin(settings: Settings) -> bool:
+    """Can anybody let others in? Else the first to be added should."""
+    with database(settings) as engine:
+        return not users.is_empty(engine)
+
+
 def list_users(settings: Settings) -> list[User]:
     """`whalefall users list`."""
     with database(settings) as engine:
@@ -53,7 +59,7 @@ def list_users(settings: Settings) -> list[User]:
 
 
 def new_setup_link(settings: Settings) -> str:
-    """`whalefall users setup-link`: where to make the first administrator. Raises UsageError once there are users."""
+    """`whalefall users setup-link`: where to make the first administrator. Raises UsageError once there is one."""
     with database(settings) as engine:
         return setup_url(setup.renew_link(engine), settings)
 

@@ -20,6 +20,7 @@ from whalefall.settings import Settings
 log = logging.getLogger(__name__)
 
 URL_VARIABLE = "WHALEFALL_URL"
+_GIVEN = "admin"  # whom WHALEFALL_ADMIN_PASSWORD makes
 _DUE = "whalefall_first_start_due"
 
 
@@ -43,18 +44,20 @@ def catch_up(app: Flask) -> None:
 
 
 def _prepare(settings: Settings) -> None:
+    # Asked before: another process may be making it, and then there is an administrator at the second look.
+    is_taken = users.by_name(engine(), _GIVEN) is not None
     if not users.is_empty(engine()):
         return
-    if settings.admin_password:
+    if settings.admin_password and not is_taken:
         setup.first_admin(engine(), settings.admin_password)
     elif token := setup.claim_link(engine()):
-        announce(token, settings)
+        announce(token, settings, "administrator" if users.everyone(engine()) else "user")
 
 
-def announce(token: str, settings: Settings) -> None:
-    """Says where to make the first administrator: once, on standard error, where the operator looks."""
+def announce(token: str, settings: Settings, who: str) -> None:
+    """Says, once and on standard error, where to make the first administrator; `who` does not exist yet."""
     hours = int(setup.LIFE.total_seconds() // 3600)
-    text = f"No user exists yet. Make the administrator here, once, within {hours} hours: {setup_url(token, settings)}"
+    text = f"No {who} exists yet. Make the administrator here, once, within {hours} hours: {setup_url(token, settings)}"
     print(text, file=sys.stderr, flush=True)  # noqa: T201 - must be seen whatever LOG_LEVEL says
 
 

@@ -227,7 +227,8 @@ def _users(verb: _AddVerb) -> None:
     verb("list", "a line for each user: role and last login")
     added = verb("add", "make a user; asks for the password, or reads a line of it")
     added.add_argument("name", metavar="NAME", help="the new user's")
-    added.add_argument("--role", choices=("view", "admin"), default="view", help="what they may (default view)")
+    what = "what they may (default view; of the first one admin)"
+    added.add_argument("--role", choices=("view", "admin"), default="", help=what)
     changed = verb("passwd", "give a user a new password, and end their sessions")
     changed.add_argument("name", metavar="NAME", help="the user's")
     verb("setup-link", "print where to make the first administrator")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from whalefall.app import commands
-from whalefall.app.store.users import canonical
+from whalefall.app.store.users import User, canonical
 from whalefall.cli import requests
 from whalefall.errors import UsageError
 from whalefall.planner.directories import make_data_dir
@@ -38,8 +38,17 @@ def _add(settings: Settings, arguments: argparse.Namespace) -> None:
     name = canonical(arguments.name)
     if name in _names(settings):
         raise UsageError(f"There is already a user '{name}'. A new password: whalefall users passwd {name}")
-    user = commands.add_user(settings, name, _password(), arguments.role)
-    print(f"{user.name} may log in, with the role {user.role}")
+    has_admin = commands.has_admin(settings)
+    user = commands.add_user(settings, name, _password(), arguments.role or ("view" if has_admin else "admin"))
+    told = "" if has_admin else _told_of_first(user, asked=bool(arguments.role))
+    print(f"{user.name} may log in, with the role {user.role}{told}")
+
+
+def _told_of_first(user: User, *, asked: bool) -> str:
+    """What whoever adds a user before there is an administrator may not expect."""
+    if user.role != "admin":
+        return "; nobody is an administrator yet. Add one: whalefall users add NAME --role admin"
+    return "" if asked else " (the first user is an administrator; for others the default is view)"
 
 
 def _passwd(settings: Settings, arguments: argparse.Namespace) -> None:

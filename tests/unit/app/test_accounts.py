@@ -1,5 +1,6 @@
 """Users, API tokens, the first administrator, and the functions behind `whalefall users`."""
 
+import dataclasses
 import re
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -93,6 +94,18 @@ def test_there_is_no_default_password_and_a_given_one_makes_admin(empty, tmp_pat
     other = create_app(settings_for(tmp_path / "other"))
     assert [(user.name, user.role) for user in users.everyone(of(other).engine)] == [("admin", "admin")]
     of(other).engine.dispose()
+
+
+def test_a_first_user_who_may_only_look_leaves_the_link_for_the_administrator(empty, capsys) -> None:
+    commands.add_user(empty, "admin", PASSWORD, "view")
+    settings = dataclasses.replace(empty, admin_password="a password of the environment")  # its name is taken
+    app = create_app(settings)
+    printed = capsys.readouterr().err
+    assert "No administrator exists yet. " in printed
+    link = re.search(r"/setup/(\S+)", printed)[1]
+    assert setup.use_link(of(app).engine, link, "ahab", PASSWORD).role == "admin"
+    assert not setup.is_valid(of(app).engine, link)
+    of(app).engine.dispose()
 
 
 def test_users_can_be_managed_without_a_running_site(template, tmp_path) -> None:

@@ -44,6 +44,23 @@ def test_the_link_for_the_first_administrator_is_printed_until_there_is_one(user
     assert users("setup-link").returncode == 2
 
 
+def test_the_first_user_is_an_administrator_unless_a_role_is_given(users: Users) -> None:
+    assert users("add", "ahab", typed=PASSWORD).stdout == (
+        "ahab may log in, with the role admin (the first user is an administrator; for others the default is view)\n"
+    )
+    assert users("add", "ishmael", typed=PASSWORD).stdout == "ishmael may log in, with the role view\n"
+
+
+def test_while_nobody_is_an_administrator_the_next_one_becomes_it_and_the_link_is_offered(users: Users) -> None:
+    assert users("add", "ishmael", "--role", "view", typed=PASSWORD).stdout == (
+        "ishmael may log in, with the role view; nobody is an administrator yet. "
+        "Add one: whalefall users add NAME --role admin\n"
+    )
+    assert users("setup-link").stdout.startswith("http://localhost:5000/setup/")
+    assert "with the role admin" in users("add", "ahab", typed=PASSWORD).stdout
+    assert "There are users already" in users("setup-link").stderr
+
+
 def test_a_name_is_judged_before_anybody_types_a_password(users: Users) -> None:
     assert users("passwd", "ahab").stderr == "whalefall: There is no user 'ahab'. Add one: whalefall users add ahab\n"
     users("add", "Ahab", typed=PASSWORD)

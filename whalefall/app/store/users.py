@@ -58,14 +58,14 @@ def everyone(engine: Engine) -> list[User]:
 
 
 def is_empty(engine: Engine) -> bool:
-    """True before the first user exists."""
+    """True before the first administrator exists: nobody could let anybody in, whoever else may look."""
     with reading(engine) as connection:
         return is_empty_within(connection)
 
 
 def is_empty_within(connection: Connection) -> bool:
     """Like `is_empty`, inside the caller's transaction."""
-    return connection.execute(select(users.c.id).limit(1)).first() is None
+    return not _has_admin(connection)
 
 
 def add(engine: Engine, name: str, password: str, role: str) -> User:
