@@ -17,7 +17,7 @@ import whalefall
 from whalefall.errors import ConfigError
 from whalefall.plan import Command, Dependency, Instance, Plan, plan_to_json
 from whalefall.plan.order import check, start_order
-from whalefall.planner import activation, addresses, dev, directories, grace, nginx, python, services
+from whalefall.planner import activation, addresses, dev, directories, drivers, grace, nginx, python, services
 from whalefall.planner.environment import Environment, merge, naming_lines, plain
 from whalefall.planner.gunicorn import READY_PATH
 from whalefall.planner.layout import Layout, lay_out
@@ -50,6 +50,7 @@ def build(request: Request, *, dry: bool = False) -> Built:
 
 def _build(world: World, *, dry: bool) -> Built:
     layout = lay_out(world)
+    drivers.check(world)
     after = {role.name: _after(world, role) for role in world.running_roles()}
     start_order(_names(after))  # a circle would make the next line endless
     graces = _graces(world, after)

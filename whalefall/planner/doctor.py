@@ -72,6 +72,8 @@ def _of_application(built: Built, spec: str, instance: str) -> Iterator[Finding]
     if problem := found["problem"]:
         mends = filter(None, [*_mends(problem, home), _elsewhere(problem)])
         yield Finding(" ".join([_refusal(spec, problem, home), *mends]), "error" if instance else "warning")
+    if found["ledger"]:
+        yield Finding(found["ledger"], "error" if instance else "warning")
     if found["pages_missing"]:
         yield Finding(f"{spec} has no /scheduler, no /dashboard and no API: `install(app)` of whalefall.app.", "note")
     for each in found["started"]:
@@ -85,9 +87,12 @@ def new_code(spec: str, home: Path, environ: Mapping[str, str], within_s: float)
     """Why a process with this `environ` could not load `spec` now; "" when it could, or when nobody can say."""
     try:
         with tempfile.TemporaryDirectory(prefix="whalefall-check-") as place:
-            problem = _imported(spec, home, environ, Path(place) / "answer", within_s)["problem"]
+            found = _imported(spec, home, environ, Path(place) / "answer", within_s)
     except OSError:  # no room for a file or a process, or no `home`
         return ""
+    problem = found["problem"]
+    if found["ledger"]:
+        return str(found["ledger"])
     if not problem or not problem["kinds"]:  # no exception: too slow, or killed; the real one may have time and room
         return ""
     again = "Then: whalefall reload (without a name, which reads .env again)." if problem["variable"] else ""
@@ -172,7 +177,7 @@ def _answer(file: Path, otherwise: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(file.read_bytes())
     except (OSError, ValueError):
         problem = {"kinds": [], "text": otherwise, "missing": "", "variable": "", "file": "", "line": 0}
-        return {"started": [], "problem": problem, "pages_missing": False}
+        return {"started": [], "problem": problem, "pages_missing": False, "ledger": ""}
     return found
 
 

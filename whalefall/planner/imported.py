@@ -18,6 +18,8 @@ from typing import Any
 
 from apscheduler.schedulers.base import BaseScheduler
 
+from whalefall.errors import ConfigError
+
 _NOT_THE_USERS = ("apscheduler", "flask_apscheduler")
 _SENTENCES = {"AppImportError", "WhalefallError"}  # Gunicorn's and ours; the class would tell nobody more
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -27,22 +29,23 @@ _END_WITHIN_S = 2.0
 
 
 def main(spec: str, answer: Path) -> None:
-    """Writes {"started": [{"what", "file", "line"}], "problem": {…} or null, "pages_missing": …}."""
+    """Writes {"started": [{"what", "file", "line"}], "problem": {…} or null, "pages_missing": …, "ledger": …}."""
     started: list[dict[str, Any]] = []
 
     def note(scheduler: BaseScheduler, *_: Any, **__: Any) -> None:
         started.append(_where(type(scheduler).__name__))
 
     BaseScheduler.start = note
-    problem, pages_missing = None, False
+    problem, pages_missing, ledger = None, False, ""
     try:
         from gunicorn.util import import_app  # noqa: PLC0415 - it reads MODULE:CALLABLE as the web will
 
         found = import_app(spec)
         problem, pages_missing = _no_application(found, spec), _pages_missing(found)
+        ledger = _ledger_refused(found)
     except BaseException as error:  # noqa: BLE001 - the border: whatever a module does
         problem = _told(error, spec.partition(":")[0].partition(".")[0])
-    told = {"started": started, "problem": problem, "pages_missing": pages_missing}
+    told = {"started": started, "problem": problem, "pages_missing": pages_missing, "ledger": ledger}
     answer.write_text(json.dumps(told), encoding="utf-8")
     # A thread that the application started on import would keep this process for ever.
     threading.Thread(target=_end_anyway, daemon=True).start()
@@ -68,6 +71,20 @@ def _pages_missing(found: Any) -> bool:
     """A Flask application with our scheduler, but without our pages."""
     extensions = getattr(found, "extensions", None)
     return isinstance(extensions, dict) and _SCHEDULER in extensions and _PAGES not in extensions
+
+
+def _ledger_refused(found: Any) -> str:
+    """Why no ledger can be opened at the URL that a Flask application has for it; "" when one can. Opens none."""
+    extensions = getattr(found, "extensions", None)
+    if not isinstance(extensions, dict) or _SCHEDULER not in extensions:
+        return ""
+    from whalefall.scheduler.ledger.engine import make_engine  # noqa: PLC0415 - the application has loaded it already
+
+    try:
+        make_engine(extensions[_SCHEDULER].database_url, make_directory=False)
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def _told(error: BaseException, package: str) -> dict[str, Any]:

@@ -42,11 +42,12 @@ KEEPALIVE = {
 def make_engine(database_url: str, *, make_directory: bool = True) -> Engine:
     """Opens nothing yet, but makes the directory of an SQLite file, unless told not to.
 
-    Raises ConfigError for a URL that names no database we know.
+    Raises ConfigError for a URL that names no database we know, or one whose driver is not installed.
     """
     url = _normalised(database_url)
     if url.get_backend_name() == "sqlite":
         return _sqlite(url, make_directory=make_directory)
+    _require_driver()
     engine = create_engine(
         url,
         pool_pre_ping=True,
@@ -103,6 +104,17 @@ def _normalised(database_url: str) -> URL:
     if backend == "sqlite":
         return url
     raise ConfigError(f"DATABASE_URL: the ledger lives in SQLite or PostgreSQL, not in {backend!r}.")
+
+
+def _require_driver() -> None:
+    try:
+        import psycopg  # noqa: F401, PLC0415 - an extra: an SQLite ledger does without
+    except ImportError as error:  # also psycopg without libpq, which says what it misses
+        if isinstance(error, ModuleNotFoundError) and error.name == "psycopg":
+            mend = "is not installed (psycopg): pip install 'whalefall[postgres]'"
+        else:
+            mend = f"does not load (psycopg: {str(error).splitlines()[0]}): pip install 'psycopg[binary]'"
+        raise ConfigError(f"DATABASE_URL needs a driver that {mend}") from None
 
 
 def _sqlite(url: URL, *, make_directory: bool) -> Engine:
