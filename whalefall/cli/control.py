@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from whalefall.cli import requests, tables
+from whalefall.cli import absent, requests, tables
 from whalefall.cli.outcome import Row
 from whalefall.control.client import ask, stream
 from whalefall.control.protocol import Request
@@ -56,8 +56,12 @@ def events(arguments: argparse.Namespace) -> int:
 
 
 def why(arguments: argparse.Namespace) -> int:
-    """The newest crash reports."""
-    found = ask(run_dir(arguments), Request("why", arguments.service, lines=arguments.lines))["dossiers"]
+    """The newest crash reports; from the disk when nobody is left to ask: that is when one wants them most."""
+    view = look(requests.of(arguments))
+    if found := absent.crash_reports(view, arguments.service, arguments.lines):
+        print(f"no whalefall is running here; the last one left in {absent.crash_directory(view)}:", file=sys.stderr)
+    else:
+        found = ask(run_dir(arguments), Request("why", arguments.service, lines=arguments.lines))["dossiers"]
     if arguments.json:
         print(json.dumps(found, indent=2))
     elif found:
@@ -68,8 +72,10 @@ def why(arguments: argparse.Namespace) -> int:
 
 
 def run_dir(arguments: argparse.Namespace) -> Path:
-    """Where the running whalefall's socket lies."""
-    return look(requests.of(arguments)).run_dir
+    """Where the running whalefall's socket lies. Raises ControlError when nobody listens there."""
+    view = look(requests.of(arguments))
+    absent.refuse(view)
+    return view.run_dir
 
 
 def instances(where: Path) -> dict[str, Row]:
