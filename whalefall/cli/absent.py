@@ -106,7 +106,7 @@ def _home(view: View) -> Path:
 
 
 def _run_dirs(ours: Path) -> Iterator[tuple[Path, int]]:
-    """(a RUN_DIR by default, whose it is), wherever one may lie. Anybody may make such a name in /tmp, not its owner."""
+    """(a RUN_DIR by default, whose it is), wherever one may lie. In /tmp anybody may take the name, not the owner."""
     for base in dict.fromkeys([ours, Path("/tmp"), *Path("/run/user").glob("*")]):  # noqa: S108 - looked at only
         with contextlib.suppress(OSError):
             for each in base.iterdir():
