@@ -98,7 +98,7 @@ def open_page(site: Deployment, chromium: Browser) -> Iterator[OpenPage]:
     errors: list[str] = []
 
     def build(*, may_complain: str = "", **options: object) -> Page:
-        context = chromium.new_context(base_url=site.url(""), **options)
+        context = chromium.new_context(**{"base_url": site.url("")} | options)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))

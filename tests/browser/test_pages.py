@@ -1,6 +1,7 @@
 """What a person does, in a real browser through the real Nginx."""
 
 import re
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -8,7 +9,7 @@ from zoneinfo import ZoneInfo
 import psutil
 import pytest
 
-from tests.browser.conftest import OpenPage, log_in, picture
+from tests.browser.conftest import PASSWORD, OpenPage, log_in, picture
 from tests.support.deployment import Deployment
 
 pytest.importorskip("playwright", reason="pip install -e '.[browser]'")
@@ -344,6 +345,108 @@ def test_no_page_is_wider_than_its_window(open_page: OpenPage, width: int) -> No
     if width == 360:
         page.goto("/scheduler")
         picture(page, "phone")
+
+
+LONG = "x" * 200
+LONG_WORDS = f'''
+from flask import Flask
+from whalefall import Scheduler
+from whalefall.app import install
+
+app = Flask(__name__)
+scheduler = Scheduler(app)
+
+
+@scheduler.task("interval", id="spill", hours=9, kwargs={{"beans": "{LONG}"}})
+def spill(beans: str) -> None:
+    """Spills {LONG}."""
+    print(beans)
+    raise RuntimeError(beans)
+
+
+@scheduler.task("interval", id="{"y" * 150}", hours=9)
+def rest() -> None:
+    pass
+
+
+install(app)
+'''
+# Its first life ends with a long word as its last line; the second one stays.
+BREWER = f"sh -c 'test -e tried || {{ touch tried; echo {LONG} >&2; exit 3; }}; exec sleep 1000'"
+OUTSIDE = """() => [...document.querySelectorAll("main *")].filter(one => {
+    const box = one.getBoundingClientRect();
+    return box.width > 1 && !one.closest(".hidden, thead") && box.right > innerWidth;
+}).map(one => one.outerHTML.slice(0, 160))"""
+
+# How far the last words of a cell begin below the end of its error.
+BELOW = """why => {
+    const reason = document.createRange();
+    reason.selectNodeContents(why.lastChild);
+    return reason.getBoundingClientRect().top - why.querySelector(".bad").getBoundingClientRect().bottom;
+}"""
+
+
+@pytest.fixture(scope="module")
+def long_words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A site where what its people and its code say is one word of 200 letters."""
+    directory = tmp_path_factory.mktemp("words")
+    (directory / "words.py").write_text(LONG_WORDS)
+    own = [f"{name}: python -m whalefall {name}" for name in ("nginx", "web", "scheduler")]
+    (directory / "Procfile").write_text("\n".join([*own, f"brewer: {BREWER}", ""]))
+    environ = {"WHALEFALL_APP": "words:app", "WHALEFALL_ADMIN_PASSWORD": PASSWORD}
+    with Deployment(directory, **environ) as site:
+        site.until_ready()
+        for _ in range(2):
+            assert site.whalefall("jobs", "run", "spill", "--reason", LONG, "--wait").returncode == 1
+        assert site.whalefall("jobs", "pause", "y" * 150, "--reason", LONG).returncode == 0
+        yield site
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_word_without_an_end_leaves_no_page(
+    long_words: Deployment, open_page: OpenPage, width: int, locale: str
+) -> None:
+    window = {"viewport": {"width": width, "height": 800}, "locale": locale}
+    page = open_page(base_url=long_words.url(""), may_complain="status of 401", **window)
+    page.goto("/login")
+    page.locator("[name=username]").fill(LONG[:64])
+    page.locator("[name=password]").fill("wrong")
+    page.locator("main button").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    log_in(page)
+    paths = ["/scheduler", "/dashboard", "/runs", "/scheduler/jobs/spill", f"/scheduler/jobs/{'y' * 150}"]
+    wide = []
+    for path in [*paths, _failed_run(page), "/processes/brewer.1", "/audit"]:
+        page.goto(path)
+        expect(page.locator("main")).to_contain_text(re.compile("x{60}|y{60}"))
+        for report in page.locator("details summary").all():
+            report.click()
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wide.append(f"{path} is {page.evaluate('document.documentElement.scrollWidth')} px wide")
+        wide += [f"{path}: {one}" for one in page.evaluate(OUTSIDE)]
+    assert not wide, "\n".join(wide)
+
+
+@pytest.mark.parametrize("path", ["/runs", "/dashboard", "/scheduler/jobs/spill"])
+def test_on_a_phone_the_reason_stands_below_a_long_error(
+    long_words: Deployment, open_page: OpenPage, path: str
+) -> None:
+    page = log_in(open_page(base_url=long_words.url(""), viewport={"width": 390, "height": 800}))
+    page.goto(path)
+    why = page.locator("td.why:has(.bad)").first
+    expect(why).to_contain_text("asked for it")
+    assert why.evaluate(BELOW) >= 0
+
+
+def test_on_a_phone_no_hour_leaves_the_timelines_card(open_page: OpenPage) -> None:
+    page = log_in(open_page(viewport={"width": 390, "height": 800}))
+    page.goto("/scheduler/timeline")
+    card = page.locator(".card").first.bounding_box()
+    hours = [box for each in page.locator(".hours time").all() if (box := each.bounding_box())]
+    assert card
+    assert len(hours) == 4
+    assert all(card["x"] <= box["x"] and box["x"] + box["width"] <= card["x"] + card["width"] for box in hours)
 
 
 def test_chinese_is_spoken_to_those_who_ask_for_it(open_page: OpenPage) -> None:
