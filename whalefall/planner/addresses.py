@@ -11,6 +11,7 @@ import psutil
 
 from whalefall.errors import ConfigError
 from whalefall.plan import Listener
+from whalefall.planner import places
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - compared, not bound
 
@@ -117,7 +118,7 @@ def _check_unix(address: str, mend: str) -> None:
     path = Path(address.removeprefix("unix:"))
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ConfigError(f"{path} cannot be made: {path.parent} is missing or not ours to write. Change {mend}.")
-    if path.exists() and not path.is_socket():
+    if places.exists(path) and not path.is_socket():
         raise ConfigError(f"{path} is there and is no socket. Remove it, or change {mend}.")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from whalefall.errors import ConfigError
+from whalefall.planner import places
 from whalefall.planner.options import nearest
 
 _SPEC = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_][\w.]*(\(.*\))?)?\Z")
@@ -60,7 +61,7 @@ def _modules(directory: Path) -> list[str]:
         return sorted(
             entry.stem
             for entry in directory.iterdir()
-            if entry.stem.isidentifier() and (entry.suffix == ".py" or (entry / "__init__.py").exists())
+            if entry.stem.isidentifier() and (entry.suffix == ".py" or places.exists(entry / "__init__.py"))
         )
     return []
 

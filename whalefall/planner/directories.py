@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 
 from whalefall.errors import ConfigError
+from whalefall.planner import places
 
 SECRET_BYTES = 32
 SOCKET_PATH_MAX = 107  # sun_path of unix(7), less the NUL
@@ -80,7 +81,7 @@ def is_left_read_only(data_dir: Path, secret_key: str) -> bool:
     No reason not to serve: nothing that a start needs would be written. `secret_key` is the given one, or "".
     """
     return (
-        data_dir.is_dir()
+        places.is_dir(data_dir)
         and not os.access(data_dir, os.W_OK | os.X_OK)
         and bool(secret_key or stored_secret_key(data_dir))
     )

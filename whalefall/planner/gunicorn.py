@@ -3,6 +3,7 @@
 It runs in Gunicorn's master and workers, not in the planner, so nothing heavy may be imported here.
 """
 
+import contextlib
 import faulthandler
 import logging
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
+from whalefall.planner import places
 from whalefall.settings import Settings
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -36,7 +38,7 @@ def control_socket(settings: Settings, role: str) -> tuple[str, bool]:
     WHALEFALL_LIFE is the supervisor's tag, as `web.1#3`: with it an old generation cannot delete the new one's socket.
     """
     directory = settings.run_path(Path.cwd())
-    if not directory.is_dir():
+    if not places.is_dir(directory):
         return "", True  # by hand, without a run directory: nobody would ask it
     mine = os.environ.get("WHALEFALL_LIFE") or os.environ.get("PS") or role
     _forget_older(directory, mine)
@@ -45,11 +47,14 @@ def control_socket(settings: Settings, role: str) -> tuple[str, bool]:
 
 
 def log_files(settings: Settings, name: str) -> tuple[str, str]:
-    """(access log, error log): files in LOG_DIR when it is set, else standard output and error."""
+    """(access log, error log): files in LOG_DIR when it is set and can be written, else standard output and error."""
     if not settings.log_dir:
         return "-", "-"
     directory = Path(settings.log_dir)
-    directory.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # `check` warns of it
+        directory.mkdir(parents=True, exist_ok=True)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return "-", "-"
     return str(directory / f"{name}-access.log"), str(directory / f"{name}-error.log")
 
 

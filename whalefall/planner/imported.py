@@ -19,6 +19,7 @@ from typing import Any
 from apscheduler.schedulers.base import BaseScheduler
 
 from whalefall.errors import ConfigError
+from whalefall.planner import places
 
 _NOT_THE_USERS = ("apscheduler", "flask_apscheduler")
 _SENTENCES = {"AppImportError", "WhalefallError"}  # Gunicorn's and ours; the class would tell nobody more
@@ -116,7 +117,7 @@ def _text(error: BaseException) -> str:
 
 def _place(error: BaseException, package: str) -> tuple[str, int]:
     """Of a syntax error its own line; else of the exception, or of the one that it came from."""
-    if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
+    if isinstance(error, SyntaxError) and error.filename and places.is_file(Path(error.filename)):
         return str(Path(error.filename).absolute()), error.lineno or 1
     seen: set[int] = set()
     cause: BaseException | None = error

@@ -21,7 +21,7 @@ import whalefall
 from whalefall.control.client import ask
 from whalefall.control.protocol import SOCKET_NAME, Request
 from whalefall.errors import ConfigError, ControlError
-from whalefall.planner import addresses, directories, nginx
+from whalefall.planner import addresses, directories, nginx, places
 from whalefall.planner.environment import is_set
 from whalefall.planner.findings import Finding
 from whalefall.planner.layout import lay_out
@@ -136,7 +136,7 @@ def _has_nginx(world: World) -> bool:
 
 def _place(what: str, path: Path) -> Iterator[str]:
     there = _existing(path)
-    if not there.is_dir():
+    if not places.is_dir(there):
         yield f"{what}: {path} cannot be made, because {there} is no directory. Set another."
     elif not os.access(there, os.W_OK | os.X_OK):
         yield f"{what}: {there} cannot be written. Make it writable, or set another."
@@ -157,7 +157,7 @@ def _room(what: str, path: Path, wanted: int, why: str) -> Iterator[str]:
 
 def _existing(path: Path) -> Path:
     """Itself, or the nearest directory above that is there."""
-    return next((each for each in (path, *path.parents) if each.exists()), path)
+    return next((each for each in (path, *path.parents) if places.exists(each)), path)
 
 
 def _ledger_file(world: World) -> Iterator[str]:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import whalefall
 from whalefall.errors import ConfigError
+from whalefall.planner import places
 from whalefall.planner.directories import make_private
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def templates() -> Path:
     """The folder `nginx/`: inside the package when installed, beside it in a checkout."""
     package = Path(whalefall.__file__).parent
     carried = package / "_nginx"
-    return carried if carried.is_dir() else package.parent / "nginx"
+    return carried if places.is_dir(carried) else package.parent / "nginx"
 
 
 def home(run_dir: Path) -> Path:
@@ -104,14 +105,16 @@ def home(run_dir: Path) -> Path:
 def static_directory() -> str:
     """The built-in application's files, "" where Nginx's workers could not read them (a checkout in /root)."""
     directory = Path(whalefall.__file__).parent / "app" / "static"
-    if not directory.is_dir():
+    if not places.is_dir(directory):
         return ""
     return str(directory) if os.geteuid() != 0 or _open_to_all(directory) else ""
 
 
 def _open_to_all(directory: Path) -> bool:
     """Whether any user may enter it, by every directory on the way."""
-    return all(stat.S_IMODE(each.stat().st_mode) & 0o001 for each in (directory, *directory.parents) if each.exists())
+    return all(
+        stat.S_IMODE(each.stat().st_mode) & 0o001 for each in (directory, *directory.parents) if places.exists(each)
+    )
 
 
 def make_home(run_dir: Path) -> Path:

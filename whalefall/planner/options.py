@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from whalefall.errors import ConfigError
 from whalefall.plan import Dependency
-from whalefall.planner import toml_lines, values
+from whalefall.planner import places, toml_lines, values
 from whalefall.planner.procfile import decode
 from whalefall.planner.values import Kind
 
@@ -126,10 +126,10 @@ SERVICE = (
 def read(directory: Path) -> Options:
     """The options in `directory`: whalefall.toml if it exists, else [tool.whalefall] of pyproject.toml, else none."""
     own, project = directory / "whalefall.toml", directory / "pyproject.toml"
-    if own.exists():
+    if places.is_to_be_read(own):
         document, text = _load(own)
         return from_document(document, own.name, text)
-    if project.exists():
+    if places.is_to_be_read(project):
         document, text = _load(project)
         tool = document.get("tool")
         table = tool.get("whalefall", {}) if isinstance(tool, dict) else {}

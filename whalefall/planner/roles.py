@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from whalefall.errors import ConfigError
-from whalefall.planner import nginx
+from whalefall.planner import nginx, places
 from whalefall.planner.commands import Line, shell_argv, take_apart
 from whalefall.planner.procfile import Process
 
@@ -196,7 +196,7 @@ def plain_nginx(role: Role, directory: Path) -> tuple[tuple[str, ...], tuple[str
     configuration = Path("/etc/nginx/nginx.conf")
     if 0 < at < len(argv):
         configuration = (directory / argv[at]).absolute()
-        if argv[at] != str(configuration) and "-p" not in argv and configuration.exists():
+        if argv[at] != str(configuration) and "-p" not in argv and places.exists(configuration):
             argv[at] = str(configuration)
             notes.append(f"{role.name}: nginx would look for its -c elsewhere; it gets {configuration}.")
     daemon = _daemon_directive(" ".join(argv), configuration)

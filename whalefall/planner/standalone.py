@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from whalefall.errors import ConfigError
-from whalefall.planner import addresses, applications, directories, options, procfile
+from whalefall.planner import addresses, applications, directories, options, places, procfile
 from whalefall.planner import nginx as nginx_files
 from whalefall.planner.environment import is_set, naming_lines, plain
 from whalefall.planner.roles import BUILT_IN_APP, gunicorn_argv, web_behind_procfile
@@ -112,7 +112,7 @@ def _web_address(view: View) -> str:
     environ = view.request.environ
     own = (environ.get("HONCHO_PROCESS_NAME") or environ.get("PS") or "").partition(".")[0]
     path = view.request.home / "Procfile"
-    if own and is_set(view.environment, "PORT") and not is_set(view.environment, "WEB_LISTEN") and path.is_file():
+    if own and is_set(view.environment, "PORT") and not is_set(view.environment, "WEB_LISTEN") and places.is_file(path):
         names = [process.name for process in procfile.parse(procfile.text(path), "Procfile")]
         port = web_behind_procfile(names, own, view.settings.port)
         if port is not None and 0 < port <= 65_535:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from whalefall.errors import ConfigError
-from whalefall.planner import activation, applications, dev, dotenv, formation, nginx, options, procfile
+from whalefall.planner import activation, applications, dev, dotenv, formation, nginx, options, places, procfile
 from whalefall.planner.environment import Environment, load_settings, merge, plain, put
 from whalefall.planner.options import Options
 from whalefall.planner.roles import Role, check_roles, classify, many_refused
@@ -134,7 +134,7 @@ def carried_procfile() -> Path:
     """The default Procfile: carried by the wheel, or at the top of a checkout."""
     folder = nginx.templates()
     inside = folder / "Procfile"
-    return inside if inside.exists() else folder.parent / "Procfile"
+    return inside if places.exists(inside) else folder.parent / "Procfile"
 
 
 def processes(request: Request) -> tuple[str, list[procfile.Process]]:
@@ -143,7 +143,7 @@ def processes(request: Request) -> tuple[str, list[procfile.Process]]:
         path = request.directory / request.procfile
         return str(request.procfile), procfile.parse(procfile.text(path), str(request.procfile))
     path = request.directory / "Procfile"
-    if path.exists():
+    if places.is_to_be_read(path):
         return "Procfile", procfile.parse(procfile.text(path), "Procfile")
     return CARRIED_PROCFILE, procfile.parse(procfile.text(carried_procfile()), CARRIED_PROCFILE)
 
@@ -152,7 +152,7 @@ def _environment(request: Request) -> Environment:
     path = request.directory / request.env_file if request.env_file else request.home / ".env"
     name = str(request.env_file or ".env")
     values: Environment = {}
-    if request.env_file or path.exists():
+    if request.env_file or places.is_to_be_read(path):
         values = dotenv.read(path, name, request.environ, wins=request.development)
     environment = merge(request.environ, values, dotenv_wins=request.development)
     if request.development:
