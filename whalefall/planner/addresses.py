@@ -15,6 +15,9 @@ from whalefall.planner import places
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - compared, not bound
 
+PORT, TLS_PORT = "--port or PORT", "TLS_PORT"  # what moves the public listeners
+_HOSTS = {PORT: "HOST", TLS_PORT: "HOST"}  # of these the address is another setting
+
 
 def join(host: str, port: int) -> str:
     """`0.0.0.0:5000`, `[::]:5000`; a name becomes its first number, because Nginx matches sockets by number."""
@@ -69,7 +72,7 @@ def check_free(listeners: Sequence[Listener], variables: dict[str, str]) -> None
             with contextlib.closing(_bound(listener.address)):
                 pass
         except OSError as error:
-            raise ConfigError(_why(listener.address, error, mend)) from None
+            raise ConfigError(why(listener.address, error, mend)) from None
 
 
 def owners(port: int) -> Iterator[str]:
@@ -100,16 +103,17 @@ def _bound(address: str) -> socket.socket:
     return bound
 
 
-def _why(address: str, error: OSError, mend: str) -> str:
-    port = port_of(address)
+def why(address: str, error: OSError, mend: str) -> str:
+    """The sentence for an address that cannot be bound; `mend` is the setting that moves it, as `--port or PORT`."""
+    host, _, port = address.rpartition(":")
     match error.errno:
         case errno.EADDRINUSE:
-            who = next(owners(port), "another program")
+            who = next(owners(int(port)), "another program")
             return f"port {port} is taken by {who}. Stop that, or choose another by {mend}."
         case errno.EACCES:
-            return f"port {port} is only for root or CAP_NET_BIND_SERVICE. Choose one above 1023 by {mend}."
+            return f"port {port} needs root or CAP_NET_BIND_SERVICE. Choose another by {mend}."
         case errno.EADDRNOTAVAIL:
-            return f"{address} is no address of this machine. Choose another by {mend}."
+            return f"this machine has no address {host}. Check {_HOSTS.get(mend, mend)}."
         case _:
             return f"{address} cannot be listened on ({error.strerror}). Choose another by {mend}."
 

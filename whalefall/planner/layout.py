@@ -54,8 +54,8 @@ def _wanted(world: World, role: Role) -> list[tuple[str, str, str]]:
     if role.name == world.front:
         if option:
             raise ConfigError(f"{where}: '{role.name}' has the public port. Set HOST and PORT instead.")
-        public = [("http", addresses.join(settings.host, settings.port), "--port or PORT")]
-        secure = [("https", addresses.join(settings.host, settings.tls_port), "TLS_PORT")]
+        public = [("http", addresses.join(settings.host, settings.port), addresses.PORT)]
+        secure = [("https", addresses.join(settings.host, settings.tls_port), addresses.TLS_PORT)]
         return public + (secure if settings.tls_certificate else [])
     if option:
         names = [role.name] if len(option) == 1 else [f"{role.name}-{at}" for at, _ in enumerate(option, start=1)]

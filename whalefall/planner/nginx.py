@@ -167,7 +167,7 @@ def write(site: Site, run_dir: Path, binary: str) -> Path:
     fresh = final.with_suffix(".new")
     fresh.write_text(render(site, directory, _digest(final)), encoding="utf-8")
     try:
-        test(binary, fresh)
+        test(binary, fresh, site)
         fresh.replace(final)
     finally:
         fresh.unlink(missing_ok=True)
@@ -180,11 +180,11 @@ def try_out(site: Site, place: Path, binary: str) -> None:
     _copy_errors(place)
     configuration = place / "nginx.conf"
     configuration.write_text(render(site, place), encoding="utf-8")
-    test(binary, configuration)
+    test(binary, configuration, site)
 
 
-def test(binary: str, configuration: Path) -> None:
-    """`nginx -t`. Raises ConfigError with the first line that says what is wrong."""
+def test(binary: str, configuration: Path, site: Site) -> None:
+    """`nginx -t`. Raises ConfigError with the first line that says what is wrong, or the setting that moves a port."""
     argv = [binary, "-e", "stderr", "-t", "-q", "-c", str(configuration)]
     environ = {name: value for name, value in os.environ.items() if name != "NGINX"}
     try:
@@ -194,8 +194,10 @@ def test(binary: str, configuration: Path) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(f"NGINX_BINARY: {binary} -t does not run ({error}).") from None
     if done.returncode != 0:
+        complaint = _complaint(done.stderr)
         raise ConfigError(
-            f"nginx refuses its configuration: {_complaint(done.stderr)}. Mend the setting that it names."
+            _unbindable(complaint, site)
+            or f"nginx refuses its configuration: {complaint}. Mend the setting that it names."
         )
 
 
@@ -283,6 +285,17 @@ def _quoted(text: str) -> str:
     if "$" in text or "\n" in text:
         raise ConfigError(f"{text!r} cannot stand in an Nginx configuration: $ is a variable there. Choose another.")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _unbindable(complaint: str, site: Site) -> str:
+    """In our words: Nginx names no setting. "" for any other complaint."""
+    match = re.match(r"bind\(\) to (\S+:\d+) failed \((\d+): (.*)\)", complaint)
+    if not match:
+        return ""
+    from whalefall.planner import addresses  # noqa: PLC0415 - it loads psutil, and `status` shall be quick
+
+    mend = addresses.TLS_PORT if match[1] == site.https else addresses.PORT
+    return addresses.why(match[1], OSError(int(match[2]), match[3]), mend)
 
 
 def _complaint(output: str) -> str:

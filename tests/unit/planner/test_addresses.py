@@ -1,5 +1,7 @@
 """Which address is meant, and is it free."""
 
+import errno
+import os
 import socket
 from pathlib import Path
 
@@ -8,7 +10,9 @@ import pytest
 from tests.support.supervised import free_port
 from whalefall.errors import ConfigError
 from whalefall.plan import Listener
-from whalefall.planner.addresses import check_distinct, check_free, join, numeric, reachable
+from whalefall.planner.addresses import check_distinct, check_free, join, numeric, reachable, why
+from whalefall.planner.nginx import Site
+from whalefall.planner.nginx import test as try_nginx
 
 
 @pytest.mark.parametrize(
@@ -95,3 +99,27 @@ def test_what_is_no_socket_is_not_removed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is missing or not ours to write"):
         check_free([Listener("web", f"unix:{tmp_path / 'no' / 's'}")], {})
     assert (tmp_path / "s").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("address", "number", "sentence"),
+    [
+        ("0.0.0.0:80", errno.EACCES, "port 80 needs root or CAP_NET_BIND_SERVICE. Choose another by --port or PORT."),
+        ("[::]:443", errno.EACCES, "port 443 needs root or CAP_NET_BIND_SERVICE. Choose another by TLS_PORT."),
+        ("192.0.2.1:80", errno.EADDRNOTAVAIL, "this machine has no address 192.0.2.1. Check HOST."),
+        ("[2001:db8::1]:443", errno.EADDRNOTAVAIL, "this machine has no address [2001:db8::1]. Check HOST."),
+    ],
+)
+def test_what_cannot_be_bound_names_the_setting_also_where_nginx_tried(
+    address: str, number: int, sentence: str, tmp_path: Path
+) -> None:
+    secure = address.endswith(":443")
+    assert why(address, OSError(number, "x"), "TLS_PORT" if secure else "--port or PORT") == sentence
+    nginx = tmp_path / "nginx"
+    said = f"nginx: [emerg] bind() to {address} failed ({number}: {os.strerror(number)})"
+    nginx.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    nginx.chmod(0o700)
+    site = Site(http="0.0.0.0:80", web=[], https=address if secure else "")
+    with pytest.raises(ConfigError) as refusal:
+        try_nginx(str(nginx), tmp_path / "nginx.conf", site)
+    assert str(refusal.value) == sentence
