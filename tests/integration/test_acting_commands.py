@@ -68,13 +68,27 @@ def test_a_machine_is_told_what_was_done_to_each_instance(site: Deployment) -> N
     assert document(site, "reload") == {"ok": True, "error": "", "changed": [], "instances": []}
 
     found = document(site, "restart", "wbe", code=1)
-    assert found["error"].startswith("there is no service or instance 'wbe'; there are: ")
+    assert found["error"] == "there is no service or instance 'wbe'. Did you mean 'web'?"
+    for command in ("logs", "why", "start", "stop", "reload"):
+        done = site.whalefall(command, "web.2")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "whalefall: there is no service or instance 'web.2'. Did you mean 'web.1'?\n"
+    assert "There are: nginx, web, scheduler, payments." in site.whalefall("logs", "xyzzy").stderr
 
     found = document(site, "shutdown")
     assert set(done_to(found).values()) == {"stopped"}
     assert {row["state"] for row in found["instances"]} == {"stopped"}
     assert site.wait() == 0
     assert "no whalefall is running here" in document(site, "health", code=1)["error"]
+
+
+def test_a_run_that_waits_for_a_stopped_scheduler_says_how_to_start_that(tmp_path: Path) -> None:
+    with Deployment(tmp_path, NGINX_BINARY="") as deployment:
+        deployment.until_ready()
+        assert deployment.whalefall("stop", "scheduler").returncode == 0
+        told = deployment.whalefall("jobs", "run", "check_ledger").stdout
+        assert "is waiting for a scheduler, and none runs (" in told, told
+        assert told.splitlines()[0].endswith("). Start it: whalefall start scheduler")
 
 
 def test_what_does_not_become_ready_is_told_with_its_last_words(site: Deployment) -> None:

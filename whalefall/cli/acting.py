@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from whalefall.cli import newcode, requests
-from whalefall.cli.control import instances, run_dir
+from whalefall.cli.control import instances, refuse_unknown, run_dir
 from whalefall.cli.outcome import Outcome, Row, told
 from whalefall.control.client import ask
 from whalefall.control.protocol import Request
@@ -122,6 +122,7 @@ def _replace(arguments: argparse.Namespace, outcome: Outcome, word: str) -> None
 def _act(arguments: argparse.Namespace, outcome: Outcome, verb: str, word: str, done: _Done) -> None:
     where = run_dir(arguments)
     before = instances(where)
+    refuse_unknown(arguments.service, before)
     names: Sequence[str] = ask(where, Request(verb, arguments.service))["accepted"]
     outcome.concerns(names, before)
     for name in names:

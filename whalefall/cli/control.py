@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from whalefall.cli.outcome import Row
 from whalefall.control.client import ask, stream
 from whalefall.control.protocol import Request
 from whalefall.errors import ControlError
+from whalefall.planner.options import nearest
 from whalefall.planner.world import look
 
 
@@ -34,6 +35,8 @@ def logs(arguments: argparse.Namespace) -> int:
     """Lines as the supervisor remembers them; with --follow for ever."""
     request = Request("logs", arguments.service, arguments.follow, arguments.lines)
     where = run_dir(arguments)
+    if arguments.service:
+        refuse_unknown(arguments.service, instances(where))
     for line in stream(where, request) if arguments.follow else _remembered(where, request):
         text = json.dumps(line, ensure_ascii=False) if arguments.json else f"{line['name']} | {line['text']}"
         print(text, flush=arguments.follow)
@@ -61,7 +64,10 @@ def why(arguments: argparse.Namespace) -> int:
     if found := absent.crash_reports(view, arguments.service, arguments.lines):
         print(f"no whalefall is running here; the last one left in {absent.crash_directory(view)}:", file=sys.stderr)
     else:
-        found = ask(run_dir(arguments), Request("why", arguments.service, lines=arguments.lines))["dossiers"]
+        where = run_dir(arguments)
+        if arguments.service:
+            refuse_unknown(arguments.service, instances(where))
+        found = ask(where, Request("why", arguments.service, lines=arguments.lines))["dossiers"]
     if arguments.json:
         print(json.dumps(found, indent=2))
     elif found:
@@ -81,6 +87,14 @@ def run_dir(arguments: argparse.Namespace) -> Path:
 def instances(where: Path) -> dict[str, Row]:
     """The status row of each instance, in the order of the Plan."""
     return {row["name"]: row for row in _status(where)["instances"]}
+
+
+def refuse_unknown(name: str, rows: Mapping[str, Row]) -> None:
+    """Raises ControlError with the nearest name. The supervisor would refuse it as well, and knows no nearest one."""
+    services = list(dict.fromkeys(row["service"] for row in rows.values()))
+    if name not in (*services, *rows):
+        known = [*services, *rows] if "." in name else services
+        raise ControlError(f"there is no service or instance '{name}'. {nearest(name, known)}")
 
 
 def _processes(pid: int | None, uptime_s: float) -> list[dict[str, Any]]:

@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable, Mapping
 
 from whalefall.cli import requests
-from whalefall.errors import WhalefallError
+from whalefall.control.client import ask
+from whalefall.control.protocol import Request as ControlRequest
+from whalefall.errors import ControlError, WhalefallError
 from whalefall.planner.directories import make_data_dir
 from whalefall.planner.environment import naming_lines
 from whalefall.planner.world import View, look
@@ -19,6 +21,8 @@ from whalefall.scheduler import SchedulerState, commands
 from whalefall.scheduler.commands import Answer
 from whalefall.scheduler.errors import JobNotFound
 
+_START = "Start one: whalefall serve"  # as scheduler/commands.py says it, which knows no supervisor
+_ANSWER_WITHIN_S = 2.0
 _Verb = Callable[[SchedulerState, argparse.Namespace], Answer]
 
 
@@ -40,8 +44,20 @@ def _told(verbs: Mapping[str, _Verb], arguments: argparse.Namespace) -> int:
             answer = verbs[arguments.verb](state, arguments)
         except JobNotFound as error:
             raise WhalefallError(f"{error} {commands.did_you_mean(state, error.job_id)}") from None
-    print(answer.text)
+    print(_mended(answer.text, view))
     return answer.exit_code
+
+
+def _mended(text: str, view: View) -> str:
+    """With what helps here where it says that no scheduler runs: `serve` would refuse beside a whalefall."""
+    if _START not in text:
+        return text
+    try:
+        rows = ask(view.run_dir, ControlRequest("status"), _ANSWER_WITHIN_S)["instances"]
+    except ControlError:
+        return text
+    down = next((row for row in rows if row["service"] == "scheduler" and row["state"] in ("stopped", "failed")), None)
+    return text.replace(_START, "Start it: whalefall start scheduler" if down else "See: whalefall status")
 
 
 def _office(view: View) -> SchedulerState:
@@ -58,10 +74,10 @@ def _width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def _say(*, aloud: bool) -> Callable[[str], None]:
+def _say(given: argparse.Namespace) -> Callable[[str], None]:
     def say(sentence: str) -> None:
-        if aloud:
-            print(sentence, flush=True)
+        if not given.json:
+            print(_mended(sentence, look(requests.of(given))), flush=True)
 
     return say
 
@@ -76,7 +92,7 @@ _JOBS: Mapping[str, _Verb] = {
         reason=given.reason,
         dedupe=given.dedupe or None,
         as_json=given.json,
-        wait=_say(aloud=not given.json) if given.wait else None,
+        wait=_say(given) if given.wait else None,
     ),
     "pause": lambda state, given: commands.jobs_pause(state, given.job, reason=given.reason, until=given.until),
     "resume": lambda state, given: commands.jobs_resume(state, given.job),

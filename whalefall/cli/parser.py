@@ -56,11 +56,18 @@ def _refuse_too_early(parser: argparse.ArgumentParser, argv: Sequence[str]) -> N
             meant = list(_meant(parser, words))
             for command in [*(each for each in meant if _option(each, word)), *meant][:1]:
                 command.error(f"unrecognized arguments: {word}")
-            if any(_option(each, word) for each in _below(parser)):
+            if known := [option for each in _below(parser) if (option := _option(each, word))]:
+                if not words[_takes_the_next(known[0], word) :]:
+                    parser.error(f"the following arguments are required: {_what_is_below(parser)}")
                 parser.error(f"{_flag(word)} stands too early; write it at the end")
             return
-        elif own.nargs is None and "=" not in word:
+        elif _takes_the_next(own, word):
             words[:1] = []
+
+
+def _takes_the_next(option: argparse.Action, word: str) -> bool:
+    """Its value stands behind it, and not in the word itself as in --lines=5 or -n5."""
+    return option.nargs is None and word == _flag(word)
 
 
 def _meant(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iterator[argparse.ArgumentParser]:
@@ -78,6 +85,11 @@ def _below(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]
     for command in commands_of(parser).values():
         yield command
         yield from _below(command)
+
+
+def _what_is_below(parser: argparse.ArgumentParser) -> str:
+    """COMMAND or VERB."""
+    return next(str(action.metavar) for action in parser._actions if isinstance(action, _SubParsers))  # noqa: SLF001
 
 
 def _option(parser: argparse.ArgumentParser, word: str) -> argparse.Action | None:

@@ -47,6 +47,9 @@ WRONG = {
     "a shell": (["completion", "bsh"], "whalefall completion has no SHELL 'bsh', did you mean 'bash'?"),
     "another verb's option": (["jobs", "list", "--until", "x"], "whalefall jobs list has no option '--until'"),
     "an option too early": (["jobs", "--json", "list"], "--json stands too early; write it at the end. See:"),
+    "nothing but an option": (["--json"], "a command is missing, for example `whalefall serve`. See: whalefall --help"),
+    "nothing but its value": (["-n", "5"], "a command is missing, for example `whalefall serve`."),
+    "before a typo": (["--json", "statsu"], "--json stands too early; write it at the end. See: whalefall --help"),
     "before the command": (["--json", "status"], "--json stands too early; write it at the end. See: whalefall status"),
     "with a value": (
         ["jobs", "-n", "5", "history"],
