@@ -66,6 +66,14 @@ def test_their_addresses_errors_and_headers_stay_theirs(theirs) -> None:
     assert theirs.config["SESSION_COOKIE_NAME"] == "session"
 
 
+def test_a_slash_too_many_leads_to_our_page_unless_it_is_theirs(theirs) -> None:
+    theirs.add_url_rule("/dashboard/", "their_dashboard", lambda: "their dashboard")
+    visitor = Visitor(theirs)
+    assert visitor.get("/scheduler/").headers["Location"] == "/scheduler"
+    assert visitor.get("/dashboard/").text == "their dashboard"
+    assert visitor.get("/nothing/").text == "their own 404"
+
+
 def test_their_users_count_with_the_role_that_they_are_given(theirs) -> None:
     staff, other = Visitor(theirs), Visitor(theirs)
     staff.get("/as/staff")

@@ -216,6 +216,26 @@ def test_the_root_leads_to_the_dashboard(stranger) -> None:
     assert stranger.get("/").headers["Location"] == "/dashboard"
 
 
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        ("/scheduler/", "/scheduler"),
+        ("/dashboard/", "/dashboard"),
+        ("/runs/?state=failed&job_id=a%26b", "/runs?state=failed&job_id=a%26b"),
+        ("/scheduler/jobs/greet/", "/scheduler/jobs/greet"),
+    ],
+)
+def test_a_slash_too_many_leads_to_the_page(stranger, path, there) -> None:
+    answer = stranger.get(path)
+    assert (answer.status_code, answer.headers["Location"]) == (308, there)
+
+
+def test_a_slash_leads_nowhere_else(stranger) -> None:
+    for path in ("/nothing/", "/scheduler//", "/api/v1/health/", "/metrics/"):
+        assert stranger.get(path).status_code == 404, path
+    assert stranger.post("/scheduler/").status_code == 404
+
+
 def test_the_edit_panel_previews_old_and_new_fires_and_explains_a_bad_expression(looking_admin) -> None:
     good = looking_admin.get("/scheduler/jobs/greet/edit?cron_expression=0 12 * * *").text
     assert good.count("02:30:00 UTC</time>") == good.count("12:00:00 UTC</time>") == 10

@@ -18,9 +18,10 @@ from flask import (
     request,
     url_for,
 )
+from flask.globals import request_ctx
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from whalefall.app import access, headers
 from whalefall.app.api.errors import Problem, respond_to_http_error
@@ -55,6 +56,23 @@ def register(app: Flask) -> None:
         entrance.add_root(blueprint)
         app.register_error_handler(HTTPException, _show_http_error)
     app.register_blueprint(blueprint)
+    app.before_request(_leave_out_the_last_slash)
+
+
+def _leave_out_the_last_slash() -> Response | None:
+    """/scheduler/ leads to /scheduler where nothing else is; a rule for it could stand before the application's own."""
+    adapter = request_ctx.url_adapter
+    if not isinstance(request.routing_exception, NotFound) or not request.path.endswith("/") or adapter is None:
+        return None
+    try:
+        endpoint, values = adapter.match(request.path.removesuffix("/"), method="GET")
+    except HTTPException:
+        return None
+    if request.method not in access.SAFE_METHODS or not endpoint.startswith("whalefall_pages."):
+        return None
+    query = request.query_string.decode("latin-1")
+    there = url_for(endpoint, **values) + (f"?{query}" if query else "")
+    return redirect(there, 308)  # type: ignore[return-value]  # Flask's redirect
 
 
 def _guard() -> Response | None:
