@@ -212,6 +212,20 @@ def test_a_database_that_refuses_is_a_page_not_a_crash(app, admin) -> None:
     assert "refuses: a table of ours is missing; restore the file from a backup (no such table: wf_user)." in page.text
 
 
+def test_a_job_is_listed_with_the_id_that_the_command_line_wants(looking_admin) -> None:
+    page = looking_admin.get("/scheduler").text
+    assert "Says hello to somebody." in page
+    assert '<code class="muted id">greet</code>' in page
+
+
+def test_who_failed_to_log_in_is_no_user(app, admin) -> None:
+    visitor = Visitor(app).with_token()
+    visitor.post("/api/v1/auth/login", json={"username": "ahab", "password": "wrong"})
+    page = admin.get("/audit").text
+    assert '<td class="anywhere" data-label="Who">\N{EN DASH}</td>' in page
+    assert ">nobody<" not in page
+
+
 def test_the_root_leads_to_the_dashboard(stranger) -> None:
     assert stranger.get("/").headers["Location"] == "/dashboard"
 
