@@ -111,6 +111,9 @@ def _places(world: World) -> Iterator[str]:
         yield from _place("RUN_DIR: Nginx's place beside it", place)
     if not directories.is_left_read_only(world.data_dir, world.settings.secret_key):
         yield from _place("DATA_DIR", world.data_dir)
+    file = _sqlite_file(world)
+    if file and not places.exists(file) and any(role.ours for role in world.running_roles()):
+        yield from _place("DATABASE_URL", file.parent)
 
 
 def _log_dir(world: World) -> Iterator[str]:
@@ -161,11 +164,10 @@ def _existing(path: Path) -> Path:
 
 
 def _ledger_file(world: World) -> Iterator[str]:
-    url = world.settings.database_url
-    scheme, _, file = url.partition(":///")
-    if url and not (scheme == "sqlite" and file):
+    url, file = world.settings.database_url, _sqlite_file(world)
+    if url and not file:
         return
-    path = Path(world.absolute(file)).parent if url else world.data_dir
+    path = file.parent if file else world.data_dir
     with contextlib.suppress(OSError):
         kind = filesystem(path, Path("/proc/self/mountinfo").read_text())
         if kind.removeprefix("fuse.") in NETWORK_FILESYSTEMS or kind == "fuse.sshfs":
@@ -173,6 +175,14 @@ def _ledger_file(world: World) -> Iterator[str]:
                 f"{'DATABASE_URL' if url else 'DATA_DIR'}: {path} is on a network file system ({kind}), where SQLite's "
                 "locks and shared memory do not hold: the ledger would be damaged. Take a local disk, or PostgreSQL."
             )
+
+
+def _sqlite_file(world: World) -> Path | None:
+    """The one that DATABASE_URL names; None for a server, a database in memory, and none."""
+    scheme, _, rest = world.settings.database_url.partition(":///")
+    file = rest.partition("?")[0]
+    named = scheme.partition("+")[0] == "sqlite" and file and file != ":memory:" and not file.startswith("file:")
+    return Path(world.absolute(file)) if named else None
 
 
 def filesystem(path: Path, mounts: str) -> str:

@@ -83,6 +83,17 @@ def test_a_log_dir_that_cannot_be_made_there_is_a_warning(site: Scene) -> None:
     assert f"warning: LOG_DIR: {site.directory}/closed cannot be written. Make it writable, or set another." in told
 
 
+@pytest.mark.parametrize("file", ["x.db", "deep/x.db?timeout=9"])
+def test_an_sqlite_file_that_cannot_be_made_there_is_refused_by_check(site: Scene, file: str) -> None:
+    closed = site.directory / "closed"
+    code, _, said = whalefall(site.setting(DATABASE_URL=f"sqlite:///{closed}/{file}"), "check")
+    sentence = f"DATABASE_URL: {closed} cannot be written. Make it writable, or set another.\n"
+    assert (code, said) == (2, f"whalefall: {sentence}")
+    code, _, said = whalefall(site, "jobs", "list")
+    assert (code, said.count("\n")) == (1, 1), said
+    assert "look at its path and permissions" in said
+
+
 def test_files_in_a_directory_that_may_not_be_entered_are_not_taken_for_missing(site: Scene) -> None:
     sentence = (
         f"whalefall: {site.directory}/closed cannot be entered (Permission denied), so .env there cannot be read. "

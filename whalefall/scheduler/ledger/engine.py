@@ -9,7 +9,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -119,7 +119,8 @@ def _require_driver() -> None:
 
 def _sqlite(url: URL, *, make_directory: bool) -> Engine:
     if (name := _path(url)) and make_directory:
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # SQLite has its words for that, and they are explained with all its others
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, pool_size=5, max_overflow=15
     )
