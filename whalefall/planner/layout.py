@@ -80,14 +80,23 @@ def _check_front(world: World) -> None:
     settings = world.settings
     if not world.running_roles():
         raise ConfigError(f"{world.procfile}: no process is left to run. Give one a count above 0 by -c.")
+    front = world.running("nginx")
     if settings.tls_certificate and world.direct:
         raise ConfigError(
-            "TLS_CERTIFICATE: TLS is Nginx's part, and there is no nginx here. Install it (apt install nginx), name it "
-            "by NGINX_BINARY, or unset TLS_CERTIFICATE and TLS_KEY."
+            f"TLS_CERTIFICATE: TLS is Nginx's part, and {_without_nginx(world, front)}, or unset TLS_CERTIFICATE and "
+            "TLS_KEY."
         )
-    front = world.running("nginx")
     if front and front.ours and world.nginx_binary and world.running("web") is None:
         raise ConfigError(
             f"{front.process.where}: there is no 'web' for Nginx to pass requests to. "
             f"Add one, or remove '{front.name}'."
         )
+
+
+def _without_nginx(world: World, front: Role | None) -> str:
+    """Why nobody is in front, and what to do."""
+    if front is not None:
+        return "there is no nginx here. Install it (apt install nginx), name it by NGINX_BINARY"
+    if idle := next((role for role in world.roles if role.role == "nginx"), None):
+        return f"'{idle.name}' has no instance. Give it one (-c {idle.name}=1)"
+    return f"{world.procfile} has no nginx process. Add the line `nginx: whalefall nginx` to it"

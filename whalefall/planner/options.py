@@ -190,12 +190,15 @@ class _Table:
         found = {}
         for key, value in table.items():
             place = _place(self.path, self.lines, (*self.keys, key))
+            if key == "tool" and not self.keys and not _prefix(self.path):
+                raise ConfigError(f"{place}: in {self.path} leave out the prefix tool.whalefall, as in [services.web].")
             if key not in known:
                 raise ConfigError(f"{place}: {self.name} has no key '{key}'. {nearest(key, known)}")
             try:
                 found[key] = known[key].kind.read(value)
             except ValueError as error:
-                raise ConfigError(f"{place}: {self.name} {key} = {value!r} is not understood: {error}.") from None
+                end = "" if str(error).endswith("?") else "."
+                raise ConfigError(f"{place}: {self.name} {key} = {value!r} is not understood: {error}{end}") from None
         return found
 
 

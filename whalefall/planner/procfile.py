@@ -71,6 +71,10 @@ def _diagnosis(line: str) -> str:
         return f"{shown!r} starts with a space, so honcho and foreman would skip it. Start it in the first column."
     if not command.strip():
         return f"'{key.strip()}' has no command. Write it behind the colon, or remove the line."
+    name, _, rest = line.partition(" ")
+    if " " in key and not command[0].isspace() and PROCFILE_LINE.match(f"{name}:x"):  # the colon of MODULE:CALLABLE
+        written = f"{name}: {rest.strip()}"
+        return f"{shown!r} has no colon behind '{name}'. Write `{written if len(written) <= 60 else name + ': …'}`."
     return f"{key!r} is no name of a process. Use letters, digits, _ and - only, as in `web: command`."
 
 

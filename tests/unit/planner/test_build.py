@@ -280,7 +280,32 @@ FILES = {
     "TLS without nginx": (
         "web: whalefall web\n",
         {".env": "TLS_CERTIFICATE=a\nTLS_KEY=b"},
-        ".env:1: TLS_CERTIFICATE: TLS is Nginx's part",
+        ".env:1: TLS_CERTIFICATE: TLS is Nginx's part, and Procfile has no nginx process. Add the line `nginx: "
+        "whalefall nginx` to it, or unset",
+    ),
+    "TLS without the nginx program": (
+        "nginx: whalefall nginx\nweb: whalefall web\n",
+        {".env": "TLS_CERTIFICATE=a\nTLS_KEY=b"},
+        ".env:1: TLS_CERTIFICATE: TLS is Nginx's part, and there is no nginx here. Install it",
+    ),
+    "TLS with no instance of nginx": (
+        "nginx: whalefall nginx\nweb: whalefall web\n",
+        {
+            ".env": "TLS_CERTIFICATE=a\nTLS_KEY=b",
+            "whalefall.toml": "[services.nginx]\ninstances = 0\n",
+        },
+        ".env:1: TLS_CERTIFICATE: TLS is Nginx's part, and 'nginx' has no instance. Give it one (-c nginx=1), or unset",
+    ),
+    "pyproject's prefix in whalefall.toml": (
+        "web: sleep 1\n",
+        {"whalefall.toml": "app = 'a:b'\n[tool.whalefall.services.web]\ngrace = 4\n"},
+        "whalefall.toml:2: in whalefall.toml leave out the prefix tool.whalefall, as in [services.web].",
+    ),
+    "a limit that is nearly one": (
+        "web: sleep 1\n",
+        {"whalefall.toml": "[services.web]\nlimits = { nofil = 4 }\n"},
+        "whalefall.toml:2: [services.web] limits = {'nofil': 4} is not understood: there is no limit 'nofil'; did you "
+        "mean 'nofile'?",
     ),
     "a socket file in direct mode": (
         "web: whalefall web\nscheduler: whalefall scheduler\n",

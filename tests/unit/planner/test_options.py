@@ -279,3 +279,8 @@ JSON = st.recursive(
 def test_any_table_is_answered_by_options_or_by_a_sentence(table: dict[str, object]) -> None:
     found, sentence = attempt(lambda: from_document({"services": {"web": table}}, "whalefall.toml"))
     assert found or sentence.startswith("whalefall.toml: [services.web]")
+
+
+def test_a_question_ends_with_its_own_mark() -> None:
+    with pytest.raises(ConfigError, match=r"there is no limit 'nofil'; did you mean 'nofile'\?$"):
+        from_document({"services": {"web": {"limits": {"nofil": 4}}}}, "whalefall.toml")

@@ -24,6 +24,10 @@ def test_processes_come_in_the_files_order_with_their_lines() -> None:
 WRONG = {
     "no colon": ("web gunicorn wsgi", "P:1: 'web gunicorn wsgi' has no colon. Write `name: command`"),
     "a bad name": ("we b: x", "P:1: 'we b' is no name of a process."),
+    "a colon missing": (
+        "web whalefall web clock:app",
+        "P:1: 'web whalefall web clock:app' has no colon behind 'web'. Write `web: whalefall web clock:app`.",
+    ),
     "a name with a dot": ("web.1: x", "P:1: 'web.1' is no name of a process."),
     "an empty name": (": x", "P:1: '' is no name of a process."),
     "indented": ("web: x\n  worker: y", "P:2: '  worker: y' starts with a space"),
