@@ -201,6 +201,7 @@ def nginx_site(world: World, layout: Layout, front: Role) -> nginx.Site:
         shutdown_timeout_s=float(settings.request_timeout_s),  # a whole stop is shorter: the supervisor hastens it
         private=f"unix:{world.run_dir / services.private_socket(front)}",
         log_level=settings.log_level,
+        bound=[each.address for each in layout.listeners if each.descriptor is not None],
         version=nginx.version(world.nginx_binary),
     )
 

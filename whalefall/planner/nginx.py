@@ -41,6 +41,7 @@ DIGEST_LENGTH = 12
 HEALTH = "/whalefall/nginx/health"
 MAIN = "nginx.conf.template"
 ELSEWHERE = Path("/tmp")  # noqa: S108 - what is ours there is made by mkdir(2) and its owner checked
+_BIND = re.compile(r"bind\(\) to (\S+:\d+) failed \((\d+): (.*)\)")
 _WHOSE = "run_dir"  # a file in a place of ours there: the mount namespace, and the RUN_DIR that it belongs to
 
 
@@ -61,6 +62,7 @@ class Site:
     shutdown_timeout_s: float = 3.0
     private: str = ""  # unix:/path of a socket that the supervisor binds for its questions to this generation
     log_level: str = "info"
+    bound: Sequence[str] = ()  # addresses that a service manager has bound for us, perhaps because we may not
     version: tuple[int, ...] = field(default=(1, 22, 0))
 
 
@@ -195,6 +197,9 @@ def test(binary: str, configuration: Path, site: Site) -> None:
         raise ConfigError(f"NGINX_BINARY: {binary} -t does not run ({error}).") from None
     if done.returncode != 0:
         complaint = _complaint(done.stderr)
+        refused = _BIND.match(complaint)
+        if refused and refused[1] in site.bound:  # it binds last of all, so the rest was good
+            return
         raise ConfigError(
             _unbindable(complaint, site)
             or f"nginx refuses its configuration: {complaint}. Mend the setting that it names."
@@ -289,7 +294,7 @@ def _quoted(text: str) -> str:
 
 def _unbindable(complaint: str, site: Site) -> str:
     """In our words: Nginx names no setting. "" for any other complaint."""
-    match = re.match(r"bind\(\) to (\S+:\d+) failed \((\d+): (.*)\)", complaint)
+    match = _BIND.match(complaint)
     if not match:
         return ""
     from whalefall.planner import addresses  # noqa: PLC0415 - it loads psutil, and `status` shall be quick

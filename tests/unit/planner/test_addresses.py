@@ -1,5 +1,6 @@
 """Which address is meant, and is it free."""
 
+import dataclasses
 import errno
 import os
 import socket
@@ -123,3 +124,4 @@ def test_what_cannot_be_bound_names_the_setting_also_where_nginx_tried(
     with pytest.raises(ConfigError) as refusal:
         try_nginx(str(nginx), tmp_path / "nginx.conf", site)
     assert str(refusal.value) == sentence
+    try_nginx(str(nginx), tmp_path / "nginx.conf", dataclasses.replace(site, bound=[address]))  # by systemd, as root
