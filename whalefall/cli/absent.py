@@ -25,12 +25,11 @@ _ANSWER_WITHIN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """A RUN_DIR that a whalefall of `home` has. `answers` is None where we may not ask."""
+    """A whalefall that runs in `home`."""
 
     run_dir: Path
     uid: int
     home: Path
-    answers: bool | None
 
 
 def refuse(view: View) -> None:
@@ -82,9 +81,8 @@ def _mend(view: View) -> str:
     where, go = ("here", "") if is_here else (f"in {other.home}", "go there, and ")
     if other.uid == os.geteuid():
         return f"One runs {where}: " + (f"set RUN_DIR={other.run_dir}." if is_here else "go there.")
-    has = "runs one" if other.answers else "has started one"
     # Not "set RUN_DIR": root would believe what anybody's process in /tmp answers.
-    return f"{_name(other.uid)} {has} {where}: {go}ask as that user."
+    return f"{_name(other.uid)} runs one {where}: {go}ask as that user."
 
 
 def _others(view: View) -> Iterator[Other]:
@@ -95,10 +93,16 @@ def _others(view: View) -> Iterator[Other]:
     for home in (_home(view), *_home(view).parents):
         wanted = _directory_in(view.settings.run_path(home))
         for run_dir, uid in found:
-            if _directory_in(run_dir) == wanted and run_dir != view.run_dir:
-                said = answers(run_dir)
-                if said or (said is None and home == _home(view)):
-                    yield Other(run_dir, uid, home, said)
+            if _directory_in(run_dir) == wanted and (answers(run_dir) or _is_bound(run_dir)):
+                yield Other(run_dir, uid, home)
+
+
+def _is_bound(run_dir: Path) -> bool:
+    """Somebody has the socket, whom we may not ask. proc(5), /proc/net/unix: it tells the paths of all users."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()
+        return any(line.endswith(f" {run_dir / SOCKET_NAME}") for line in lines)
+    return False
 
 
 def _home(view: View) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.shell import Shell
+from whalefall.cli.absent import _is_bound
 from whalefall.control.protocol import SOCKET_NAME
 from whalefall.settings import Settings
 
@@ -73,6 +74,14 @@ def test_one_that_another_user_runs_is_told_with_the_user(shell: Shell) -> None:
             assert done.returncode == 1
             assert done.stderr.endswith(f"). The user {STRANGER} runs one here: ask as that user.\n")
     assert "Start one: whalefall serve" in shell.run("status").stderr, "it has ended"
+
+
+def test_one_that_may_not_be_asked_is_seen_while_it_has_its_socket(shell: Shell) -> None:
+    with listening(shell, os.getuid()) as listener:
+        run_dir = Path(listener.getsockname()).parent
+        assert _is_bound(run_dir)
+        assert not _is_bound(run_dir.parent)
+    assert not _is_bound(run_dir), "its directory is left, and it has ended"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a directory to somebody else")
