@@ -49,7 +49,7 @@ def set_password(settings: Settings, name: str, password: str) -> User:
 def has_admin(settings: Settings) -> bool:
     """Can anybody let others in? Else the first to be added should."""
     with database(settings) as engine:
-        return not users.is_empty(engine)
+        return not users.lacks_admin(engine)
 
 
 def list_users(settings: Settings) -> list[User]:

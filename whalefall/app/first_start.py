@@ -46,7 +46,7 @@ def catch_up(app: Flask) -> None:
 def _prepare(settings: Settings) -> None:
     # Asked before: another process may be making it, and then there is an administrator at the second look.
     is_taken = users.by_name(engine(), _GIVEN) is not None
-    if not users.is_empty(engine()):
+    if not users.lacks_admin(engine()):
         return
     if settings.admin_password and not is_taken:
         setup.first_admin(engine(), settings.admin_password)

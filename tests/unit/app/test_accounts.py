@@ -89,7 +89,7 @@ def test_a_slip_on_the_setup_page_does_not_use_the_link_up(empty, capsys, slip, 
 
 def test_there_is_no_default_password_and_a_given_one_makes_admin(empty, tmp_path, capsys) -> None:
     app = create_app(empty)
-    assert users.is_empty(of(app).engine)
+    assert users.lacks_admin(of(app).engine)
     of(app).engine.dispose()
     other = create_app(settings_for(tmp_path / "other"))
     assert [(user.name, user.role) for user in users.everyone(of(other).engine)] == [("admin", "admin")]
@@ -120,7 +120,7 @@ def test_users_can_be_managed_without_a_running_site(template, tmp_path) -> None
         commands.add_user(settings, "queequeg", PASSWORD)
     with pytest.raises(UsageError, match="no user 'ahab'"):
         commands.set_password(settings, "ahab", PASSWORD)
-    with pytest.raises(UsageError, match="There are users already"):
+    with pytest.raises(UsageError, match="There is an administrator already"):
         commands.new_setup_link(settings)
     of(app).engine.dispose()
 

@@ -58,7 +58,7 @@ def test_while_nobody_is_an_administrator_the_next_one_becomes_it_and_the_link_i
     )
     assert users("setup-link").stdout.startswith("http://localhost:5000/setup/")
     assert "with the role admin" in users("add", "ahab", typed=PASSWORD).stdout
-    assert "There are users already" in users("setup-link").stderr
+    assert "There is an administrator already" in users("setup-link").stderr
 
 
 def test_a_name_is_judged_before_anybody_types_a_password(users: Users) -> None:

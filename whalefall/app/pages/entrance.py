@@ -59,7 +59,7 @@ def do_login() -> ResponseReturnValue:
 
 def _login_form(wanted: str, *, error: str = "", username: str = "") -> str:
     return render_template(
-        "whalefall/login.html", next=wanted, error=error, username=username, is_empty=users.is_empty(engine())
+        "whalefall/login.html", next=wanted, error=error, username=username, lacks_admin=users.lacks_admin(engine())
     )
 
 

@@ -33,8 +33,8 @@ def claim_link(engine: Engine) -> str | None:
 
 def renew_link(engine: Engine) -> str:
     """A new link's token; the old link, if any, ends. Raises UsageError once there are users."""
-    if not users.is_empty(engine):
-        raise UsageError("There are users already, so there is no setup link. Add one with: whalefall users add NAME")
+    if not users.lacks_admin(engine):
+        raise UsageError("There is an administrator already, so there is no setup link. Add a user with: whalefall users add NAME")
     with writing(engine) as connection:
         connection.execute(delete(setup_links))
         return _insert(connection, datetime.now(UTC))
@@ -52,14 +52,14 @@ def is_valid(engine: Engine, token: str) -> bool:
     with reading(engine) as connection:
         row = connection.execute(select(setup_links).where(setup_links.c.id == _ROW)).one_or_none()
     alive = bool(row and row.expires_at > datetime.now(UTC) and secrets.compare_digest(row.token_hash, digest(token)))
-    return alive and users.is_empty(engine)
+    return alive and users.lacks_admin(engine)
 
 
 def use_link(engine: Engine, token: str, name: str, password: str) -> User:
     """Makes the first administrator and ends the link, in one transaction: of two clicks one wins."""
     with writing(engine) as connection:
         alive = (setup_links.c.token_hash == digest(token)) & (setup_links.c.expires_at > datetime.now(UTC))
-        if connection.execute(delete(setup_links).where(alive)).rowcount != 1 or not users.is_empty_within(connection):
+        if connection.execute(delete(setup_links).where(alive)).rowcount != 1 or not users.lacks_admin_within(connection):
             raise UsageError("This setup link was used or has expired. Print a new one: whalefall users setup-link")
         return users.add_within(connection, name, password, "admin")
 
@@ -69,6 +69,6 @@ def first_admin(engine: Engine, password: str) -> User | None:
     try:
         return users.add(engine, "admin", password, "admin")
     except UsageError:
-        if users.is_empty(engine):
+        if users.lacks_admin(engine):
             raise  # the password will not do; say so
         return None

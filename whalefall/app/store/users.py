@@ -57,14 +57,14 @@ def everyone(engine: Engine) -> list[User]:
         return [user_of(row) for row in connection.execute(select(users).order_by(users.c.name))]
 
 
-def is_empty(engine: Engine) -> bool:
+def lacks_admin(engine: Engine) -> bool:
     """True before the first administrator exists: nobody could let anybody in, whoever else may look."""
     with reading(engine) as connection:
-        return is_empty_within(connection)
+        return lacks_admin_within(connection)
 
 
-def is_empty_within(connection: Connection) -> bool:
-    """Like `is_empty`, inside the caller's transaction."""
+def lacks_admin_within(connection: Connection) -> bool:
+    """Like `lacks_admin`, inside the caller's transaction."""
     return not _has_admin(connection)
 
 
