@@ -32,9 +32,11 @@ def claim_link(engine: Engine) -> str | None:
 
 
 def renew_link(engine: Engine) -> str:
-    """A new link's token; the old link, if any, ends. Raises UsageError once there are users."""
+    """A new link's token; the old link, if any, ends. Raises UsageError once there is an administrator."""
     if not users.lacks_admin(engine):
-        raise UsageError("There is an administrator already, so there is no setup link. Add a user with: whalefall users add NAME")
+        raise UsageError(
+            "There is an administrator already, so there is no setup link. Add a user with: whalefall users add NAME"
+        )
     with writing(engine) as connection:
         connection.execute(delete(setup_links))
         return _insert(connection, datetime.now(UTC))
@@ -59,7 +61,8 @@ def use_link(engine: Engine, token: str, name: str, password: str) -> User:
     """Makes the first administrator and ends the link, in one transaction: of two clicks one wins."""
     with writing(engine) as connection:
         alive = (setup_links.c.token_hash == digest(token)) & (setup_links.c.expires_at > datetime.now(UTC))
-        if connection.execute(delete(setup_links).where(alive)).rowcount != 1 or not users.lacks_admin_within(connection):
+        taken = connection.execute(delete(setup_links).where(alive)).rowcount == 1
+        if not (taken and users.lacks_admin_within(connection)):
             raise UsageError("This setup link was used or has expired. Print a new one: whalefall users setup-link")
         return users.add_within(connection, name, password, "admin")
 
