@@ -71,7 +71,10 @@ def refuse_second(run_dir: object) -> None:
 
 
 def become_supervisor(plan: Plan) -> NoReturn:
-    """exec: the Plan goes along in memory, so that its secrets touch no disk and no command line."""
+    """exec: the Plan goes along in memory, so that its secrets touch no disk and no command line.
+
+    Raises ConfigError where this user may not run the Python that PID 1 shall be.
+    """
     descriptor = os.memfd_create("whalefall-plan", 0)  # 0: it must survive the exec
     with os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file:
         file.write(plan_to_json(plan))
@@ -79,7 +82,14 @@ def become_supervisor(plan: Plan) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     argv = [*python.supervisor(), "--plan-fd", str(descriptor)]
-    os.execv(argv[0], argv)  # noqa: S606 - no shell is the point
+    try:
+        os.execv(argv[0], argv)  # noqa: S606 - no shell is the point
+    except OSError as error:
+        os.close(descriptor)
+        raise ConfigError(
+            f"cannot run {argv[0]}: {error.strerror}. It is the Python behind this virtual environment: "
+            "let this user run it, or make the environment with another."
+        ) from None
 
 
 COMMANDS = {"serve": serve, "dev": dev}
