@@ -32,10 +32,10 @@ def first_200_s(contestants: Collection[str], rounds: int) -> dict[str, float]:
     with ExitStack() as stack:
         places = {name: Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wfb-"))) for name in contestants}
         times: dict[str, list[float]] = {name: [] for name in contestants}
-        for number in range(rounds + 1):
+        for directory in places.values():
+            shutil.copy(ROOT / "Procfile", directory / "Procfile")
+        for _ in range(rounds + 1):
             for name, directory in places.items():
-                if number == 0:
-                    shutil.copy(ROOT / "Procfile", directory / "Procfile")
                 times[name].append(_once(name, directory))
     return {name: statistics.median(took[1:]) for name, took in times.items()}
 

@@ -20,7 +20,6 @@ from whalefall.settings import Settings
 log = logging.getLogger(__name__)
 
 URL_VARIABLE = "WHALEFALL_URL"
-_GIVEN = "admin"  # whom WHALEFALL_ADMIN_PASSWORD makes
 _DUE = "whalefall_first_start_due"
 
 
@@ -45,7 +44,7 @@ def catch_up(app: Flask) -> None:
 
 def _prepare(settings: Settings) -> None:
     # Asked before: another process may be making it, and then there is an administrator at the second look.
-    is_taken = users.by_name(engine(), _GIVEN) is not None
+    is_taken = users.by_name(engine(), setup.GIVEN) is not None
     if not users.lacks_admin(engine()):
         return
     if settings.admin_password and not is_taken:

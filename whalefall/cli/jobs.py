@@ -21,7 +21,6 @@ from whalefall.scheduler import SchedulerState, commands
 from whalefall.scheduler.commands import Answer
 from whalefall.scheduler.errors import JobNotFound
 
-_START = "Start one: whalefall serve"  # as scheduler/commands.py says it, which knows no supervisor
 _ANSWER_WITHIN_S = 2.0
 _Verb = Callable[[SchedulerState, argparse.Namespace], Answer]
 
@@ -44,20 +43,18 @@ def _told(verbs: Mapping[str, _Verb], arguments: argparse.Namespace) -> int:
             answer = verbs[arguments.verb](state, arguments)
         except JobNotFound as error:
             raise WhalefallError(f"{error} {commands.did_you_mean(state, error.job_id)}") from None
-    print(_mended(answer.text, view))
+    print(answer.text)
     return answer.exit_code
 
 
-def _mended(text: str, view: View) -> str:
-    """With what helps here where it says that no scheduler runs: `serve` would refuse beside a whalefall."""
-    if _START not in text:
-        return text
+def _how_to_start(given: argparse.Namespace) -> str:
+    """What helps where no scheduler runs: `serve` would refuse beside a whalefall."""
     try:
-        rows = ask(view.run_dir, ControlRequest("status"), _ANSWER_WITHIN_S)["instances"]
+        rows = ask(look(requests.of(given)).run_dir, ControlRequest("status"), _ANSWER_WITHIN_S)["instances"]
     except ControlError:
-        return text
-    down = next((row for row in rows if row["service"] == "scheduler" and row["state"] in ("stopped", "failed")), None)
-    return text.replace(_START, "Start it: whalefall start scheduler" if down else "See: whalefall status")
+        return "Start one: whalefall serve"
+    is_down = any(row["service"] == "scheduler" and row["state"] in ("stopped", "failed") for row in rows)
+    return "Start it: whalefall start scheduler" if is_down else "See: whalefall status"
 
 
 def _office(view: View) -> SchedulerState:
@@ -77,7 +74,7 @@ def _width() -> int | None:
 def _say(given: argparse.Namespace) -> Callable[[str], None]:
     def say(sentence: str) -> None:
         if not given.json:
-            print(_mended(sentence, look(requests.of(given))), flush=True)
+            print(sentence, flush=True)
 
     return say
 
@@ -93,6 +90,7 @@ _JOBS: Mapping[str, _Verb] = {
         dedupe=given.dedupe or None,
         as_json=given.json,
         wait=_say(given) if given.wait else None,
+        start=lambda: _how_to_start(given),
     ),
     "pause": lambda state, given: commands.jobs_pause(state, given.job, reason=given.reason, until=given.until),
     "resume": lambda state, given: commands.jobs_resume(state, given.job),

@@ -152,16 +152,18 @@ def jobs_run(
     dedupe: str | None = None,
     as_json: bool = False,
     wait: Callable[[str], None] | None = None,
+    start: Callable[[], str] = lambda: "Start one: whalefall serve",
 ) -> Answer:
     """Queues a run. `args` is a JSON object of keyword arguments.
 
     With `wait` the answer is how the run ended, its exit code 1 unless it succeeded; `wait` is told what it waits for.
+    `start` says how to start a scheduler, and is asked where none runs.
     """
     run_id = state.admin.run_now(job_id, actor=actor(), args=_object(args), reason=reason, dedupe=dedupe)
     run = state.admin.get_run(run_id)
     begun = f"run {run_id} of {run.job_id} {'is waiting' if run.state == RunState.QUEUED else _in_words(run)}"
     if run.state == RunState.QUEUED and not (health := state.admin.health()).leader:
-        begun += f" for a scheduler, and none runs ({health.reason}). Start one: whalefall serve"
+        begun += f" for a scheduler, and none runs ({health.reason}). {start()}"
     if wait is None:
         told = f"{begun}\nfollow it: whalefall jobs show {run_id}"
         return Answer(_json(dataclasses.asdict(run)) if as_json else told)

@@ -14,6 +14,7 @@ from whalefall.errors import UsageError
 from whalefall.scheduler.ledger.engine import reading, writing
 
 LIFE = timedelta(hours=24)
+GIVEN = "admin"  # whom WHALEFALL_ADMIN_PASSWORD makes
 _ROW = 1
 
 
@@ -70,7 +71,7 @@ def use_link(engine: Engine, token: str, name: str, password: str) -> User:
 def first_admin(engine: Engine, password: str) -> User | None:
     """The user 'admin' from WHALEFALL_ADMIN_PASSWORD; None when another process was faster."""
     try:
-        return users.add(engine, "admin", password, "admin")
+        return users.add(engine, GIVEN, password, "admin")
     except UsageError:
         if users.lacks_admin(engine):
             raise  # the password will not do; say so
